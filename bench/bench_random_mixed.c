@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+/* One thread, WS slots picked at random: a taken slot is freed, an empty one gets a block of 16 to
+ * 1024 bytes. About half of the slots are live. */
+#include "bench_common.h"
+
+enum { WIDEST = 8192 };
+
+int main(int argc, char **argv)
+{
+	struct bench_arg args[] = {
+		{ "ITERS", 20000000, 1, UINT64_C(1000000000000) },
+		{ "WS", 400, 1, 100000000 },
+		{ "SEED", 1, 0, UINT64_MAX },
+		{ "BENCH_MIN_SIZE", 16, 0, 0 }, /* from the environment */
+		{ "BENCH_MAX_SIZE", 1024, 0, 0 },
+	};
+	struct bench_slots slots;
+	uint64_t warm_up;
+	struct bench_time start;
+
+	bench_parse(argc, argv,
+		    "One thread; a random slot is freed if it is taken, else filled with 16 to "
+		    "1024 bytes.\nBENCH_MIN_SIZE and BENCH_MAX_SIZE set other limits, 8 to 8192.",
+		    args, 3, NULL);
+	args[3].value = bench_env("BENCH_MIN_SIZE", args[3].value, BENCH_SIZE_MIN, WIDEST);
+	args[4].value = bench_env("BENCH_MAX_SIZE", args[4].value, BENCH_SIZE_MIN, WIDEST);
+	if (args[3].value > args[4].value)
+		bench_usage_error("BENCH_MIN_SIZE is larger than BENCH_MAX_SIZE");
+	warm_up = bench_prefault(args[0].value / 10);
+
+	bench_slots_init(&slots, args[1].value, args[3].value, args[4].value,
+			 bench_seed(args[2].value, 0));
+	bench_slots_run(&slots, warm_up);
+	start = bench_now();
+	bench_slots_run(&slots, args[0].value);
+	bench_report(args[0].value, bench_since(start), warm_up, "random_mixed", args, 5);
+	bench_slots_finish(&slots);
+	return 0;
+}

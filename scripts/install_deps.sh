@@ -1,0 +1,73 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: the hakmem authors
+#
+# Installs, with apt-get, the Debian packages that are missing.
+#
+#   scripts/install_deps.sh build    what `make` and `make demo` need
+#   scripts/install_deps.sh check    that, and what `make check` and `make check-full` need
+set -eu
+
+build="gcc libc6-dev make cmake binutils pkg-config python3 git libmimalloc2.0 ghostscript sqlite3"
+check="libcmocka-dev g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
+	valgrind gdb strace perl z3 vim redis-server redis-tools nginx-light wrk postgresql
+	libpython3-testsuite"
+
+case ${1-} in
+build) wanted=$build ;;
+check) wanted="$build $check" ;;
+*)
+	sed -n '5,8s/^# \{0,1\}//p' "$0" >&2
+	exit 2
+	;;
+esac
+
+is_installed() {
+	dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
+}
+
+# Packages that another one stands in for.
+is_there() {
+	case $1 in
+	nginx-light) is_installed nginx-light || is_installed nginx ;;
+	pkg-config) command -v pkg-config >/dev/null ;;
+	libpython3-testsuite)
+		is_installed "$(/usr/bin/python3 -c \
+			'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')"
+		;;
+	*) is_installed "$1" ;;
+	esac
+}
+
+missing=
+for package in $wanted; do
+	is_there "$package" || missing="$missing $package"
+done
+# Node.js may come from elsewhere, whose package then conflicts with Debian's.
+if [ "$1" = check ] && ! command -v node >/dev/null; then
+	missing="$missing nodejs"
+fi
+if [ -z "$missing" ]; then
+	echo "install_deps: all packages for '$1' are installed"
+	exit 0
+fi
+
+if [ "$(id -u)" -eq 0 ]; then
+	as_root=
+elif command -v sudo >/dev/null; then
+	as_root=sudo
+else
+	echo "install_deps: run as root: apt-get install$missing" >&2
+	exit 1
+fi
+
+echo "install_deps: apt-get install$missing"
+# The lists may be of today, or there may be no network for them: the installation decides.
+$as_root apt-get update -qq || echo "install_deps: apt-get update failed, trying without" >&2
+# shellcheck disable=SC2086 # a list of words
+if ! $as_root env DEBIAN_FRONTEND=noninteractive \
+	apt-get install -y -qq --no-install-recommends $missing; then
+	echo "install_deps: could not install$missing (no network?)" >&2
+	exit 1
+fi

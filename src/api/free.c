@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "api/alloc.h"
+#include "api/api.h"
+#include "api/fast.h"
+#include "api/large.h"
+#include "api/locate.h"
+#include "slab/huge.h"
+
+/* The thread's own block, which the fast path could not take: starved, or in a further arena. */
+static void free_own(struct hk_heap *h, unsigned bin, struct hk_block *block, const void *caller)
+{
+	struct hk_bin *b = &h->face.bin[bin];
+
+	block->link = b->head;
+	block->tag = HK_TAG;
+	b->head = block;
+	if ((int32_t)--b->room < 0)
+		hk_heap_overflow(h, bin, caller);
+}
+
+static void free_in_slab(void *p, const struct hk_located *at, struct hk_offence where)
+{
+	struct hk_heap *h = hk_heap_here();
+	struct hk_heap *owner = hk_heap_by_id(at->owner);
+
+	if (hk_heap_is_direct(owner))
+		hk_direct_free(owner, at->slab, p, where);
+	else if (owner == h)
+		free_own(h, at->slab->bin, p, where.caller);
+	else
+		hk_mail_free(h, at->slab, p, where);
+}
+
+void hk_free_at(void *p, struct hk_offence where)
+{
+	struct hk_located at = hk_locate(p, where);
+
+	switch (at.place) {
+	case HK_AT_SLAB:
+		free_in_slab(p, &at, where);
+		return;
+	case HK_AT_SPAN:
+		hk_large_free_span(hk_heap_here(), at.span);
+		return;
+	case HK_AT_HUGE:
+		hk_huge_free(p, where);
+		return;
+	case HK_AT_FOREIGN:
+		hk_locate_foreign(p, where);
+		hk_libc->free(p);
+		return;
+	}
+}
+
+void hk_free_slow(void *p)
+{
+	if (p != NULL)
+		hk_free_at(p, (struct hk_offence){ "free", HK_CALLER() });
+}
+
+void hk_free_flush(struct hk_bin *bin)
+{
+	struct hk_heap *h = hk_front.heap;
+
+	hk_heap_overflow(h, (unsigned)(bin - h->face.bin), HK_CALLER());
+}
+
+void hak_free(void *p) { hk_free(p); }
+
+void hak_free_batch(size_t count, void *const *ptrs)
+{
+	for (size_t i = 0; i < count; i++)
+		hk_free(ptrs[i]);
+}
+
+/* Could a request for `size` have got this block? A block that realloc has shrunk in place is up to
+ * twice as large; one of a larger alignment may be of any class above. */
+static bool is_plausible(size_t bytes, size_t alignment, size_t size)
+{
+	size_t want = hk_max(size, alignment);
+
+	return size <= bytes && (bytes <= HK_BLOCK_ALIGN || want > bytes / 4 || alignment > HK_BLOCK_ALIGN);
+}
+
+static void free_checked(void *p, size_t alignment, size_t size, struct hk_offence where)
+{
+	struct hk_located at = hk_locate(p, where);
+
+	if (at.place != HK_AT_FOREIGN && !is_plausible(at.bytes, alignment, size))
+		hk_die(where, "%p has %zu bytes, not %zu", p, at.bytes, size);
+	if (at.place != HK_AT_FOREIGN && ((uintptr_t)p & (alignment - 1)) != 0)
+		hk_die(where, "%p is not aligned to %zu bytes", p, alignment);
+	hk_free_at(p, where);
+}
+
+/* The class that the size asks for is the one that it is in: no need to look further. */
+HK_INLINE bool is_exact(const void *p, size_t size)
+{
+	size_t unit = hk_arena_offset(p) >> HK_UNIT_SHIFT;
+	uint32_t word;
+
+	if (unit >= HK_ARENA_UNITS || size - 1 >= HK_CLASS_MAX)
+		return false;
+	word = hk_page_word((hk_unit)unit);
+	return hk_word_is_slab(word) && hk_word_bin(word) == hk_class_bin(size);
+}
+
+void hak_free_sized(void *p, size_t size)
+{
+	if (HK_LIKELY(is_exact(p, size)))
+		hk_free(p);
+	else if (p != NULL)
+		free_checked(p, 1, size, (struct hk_offence){ "free_sized", HK_CALLER() });
+}
+
+void hak_free_aligned_sized(void *p, size_t alignment, size_t size)
+{
+	if (p != NULL)
+		free_checked(p, hk_is_pow2(alignment) ? alignment : 1, size,
+			     (struct hk_offence){ "free_aligned_sized", HK_CALLER() });
+}

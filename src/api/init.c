@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "api/api.h"
+#include "api/mode.h"
+#include "base/options.h"
+#include "heap/heap.h"
+
+const struct hk_libc *hk_libc;
+_Atomic int hk_mode_now;
+
+void hk_mode_choose(void)
+{
+	enum hk_mode mode = HK_MODE_NORMAL;
+
+	if (!hk_option(HK_OPT_WRAP_TINY))
+		mode = HK_MODE_SPANS;
+	if (hk_option(HK_OPT_FORCE_LIBC_ALLOC)) {
+		if (hk_libc != NULL)
+			mode = HK_MODE_LIBC;
+		else
+			hk_warn("HAKMEM_FORCE_LIBC_ALLOC=1: there is no other allocator in this build, hakmem serves");
+	}
+	if (mode == hk_mode())
+		return;
+	atomic_store_explicit(&hk_mode_now, mode, memory_order_relaxed);
+	hk_heap_starve(mode != HK_MODE_NORMAL);
+}
+
+void hk_init(char *const *environment)
+{
+	static _Atomic bool done;
+
+	if (HK_MINIMAL || atomic_exchange_explicit(&done, true, memory_order_relaxed))
+		return;
+	hk_options_init(environment, hk_os_is_secure());
+	hk_mode_choose();
+}
+
+void hk_fork_prepare(void) { hk_heap_lock_all(); }
+void hk_fork_parent(void) { hk_heap_unlock_all(); }
+void hk_fork_child(void) { hk_heap_reset_all(); }

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "api/large.h"
+
+#include <string.h>
+
+#include "slab/huge.h"
+#include "superslab/release.h"
+
+static bool is_first_class(const struct hk_heap *h)
+{
+	return hk_heap_is_direct(h) && h != hk_heap_orphan();
+}
+
+static void own(struct hk_heap *h, struct hk_span *s)
+{
+	s->owner = h->id;
+	hk_lock_take(&h->lock);
+	s->next = h->spans;
+	if (s->next != NULL)
+		s->next->prev = s;
+	h->spans = s;
+	hk_lock_drop(&h->lock);
+}
+
+static void disown(struct hk_heap *h, struct hk_span *s)
+{
+	hk_lock_take(&h->lock);
+	if (s->prev != NULL)
+		s->prev->next = s->next;
+	else
+		h->spans = s->next;
+	if (s->next != NULL)
+		s->next->prev = s->prev;
+	hk_lock_drop(&h->lock);
+}
+
+static struct hk_span *take_span(struct hk_heap *h, uint32_t units, uint32_t align, bool want_zero,
+				 bool *zero)
+{
+	struct hk_span *s = NULL;
+
+	*zero = false;
+	if (align == 1 && !want_zero && !hk_heap_is_direct(h))
+		s = hk_bigcache_pop(&h->bigcache, units);
+	if (s == NULL)
+		s = hk_span_take(units, align, want_zero, zero);
+	if (s == NULL) {
+		hk_huge_trim();
+		hk_release_all();
+		s = hk_span_take(units, align, want_zero, zero);
+	}
+	return s;
+}
+
+static void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t align, bool want_zero)
+{
+	bool zero;
+	struct hk_span *s = take_span(h, units, align, want_zero, &zero);
+	void *p;
+
+	if (s == NULL)
+		return NULL;
+	if (is_first_class(h))
+		own(h, s);
+	p = hk_arena_address(s->unit);
+	if (want_zero && !zero)
+		memset(p, 0, hk_span_bytes(s));
+	hk_heap_note_blocks_out(h, 1);
+	return p;
+}
+
+void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zero)
+{
+	size_t units = hk_div_up(size, HK_UNIT_BYTES);
+	size_t align_units = hk_max(align >> HK_UNIT_SHIFT, 1);
+	void *p;
+
+	if (size > PTRDIFF_MAX || align > HK_MAX_ALIGN)
+		return NULL;
+	if (units + align_units - 1 <= HK_SPAN_MAX_UNITS)
+		return alloc_span(h, (uint32_t)units, (uint32_t)align_units, want_zero);
+	p = hk_huge_alloc(size, align, want_zero, is_first_class(h) ? h->id : 0);
+	if (p != NULL)
+		hk_heap_note_blocks_out(h, 1);
+	return p;
+}
+
+/* The BigCache is too small for what the thread frees: it may grow to the heap's share. */
+static HK_NOINLINE void grow_bigcache(struct hk_heap *h, uint32_t units)
+{
+	hk_lock_take(&h->lock);
+	hk_heap_grant_bigcache(h, (uint32_t)hk_max(units, 2 * (size_t)h->bigcache.limit));
+	hk_lock_drop(&h->lock);
+}
+
+/* Keeps s in the thread's BigCache, or gives it to the pool. Returns the bytes that went there. */
+static size_t retire_span(struct hk_heap *h, struct hk_span *s)
+{
+	size_t bytes = hk_span_bytes(s), gave = 0;
+
+	if (!hk_heap_is_direct(h)) {
+		if (s->units > h->bigcache.limit)
+			grow_bigcache(h, s->units);
+		if (hk_bigcache_push(&h->bigcache, s, &gave)) {
+			if (gave != 0)
+				grow_bigcache(h, 0);
+			return gave;
+		}
+	}
+	hk_span_give(s);
+	return bytes;
+}
+
+void hk_large_free_span(struct hk_heap *h, struct hk_span *s)
+{
+	size_t gave = hk_span_bytes(s);
+
+	if (s->owner != 0) {
+		disown(hk_heap_by_id(s->owner), s);
+		hk_span_give(s);
+	} else {
+		gave = retire_span(h, s);
+	}
+	if (gave != 0)
+		hk_release_check(gave);
+}
+
+bool hk_large_resize_span(struct hk_span *s, size_t size)
+{
+	size_t units = hk_div_up(size, HK_UNIT_BYTES);
+	size_t old = hk_span_bytes(s);
+
+	if (size <= HK_CLASS_MAX || units > HK_SPAN_MAX_UNITS ||
+	    !hk_span_resize(s, (uint32_t)units))
+		return false;
+	if (hk_span_bytes(s) < old)
+		hk_release_check(old - hk_span_bytes(s));
+	return true;
+}

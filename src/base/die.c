@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#define _GNU_SOURCE /* dladdr */
+#include "base/check.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fmt.h"
+
+struct line {
+	size_t length;
+	char text[1024];
+};
+
+HK_PRINTF(2, 0) static void add_args(struct line *line, const char *fmt, va_list args)
+{
+	size_t room = sizeof(line->text) - line->length;
+
+	line->length += hk_vfmt(line->text + line->length, room, fmt, args);
+}
+
+HK_PRINTF(2, 3) static void add(struct line *line, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	add_args(line, fmt, args);
+	va_end(args);
+}
+
+/* The raw system call, since write(2) is a cancellation point. */
+static void write_line(struct line *line)
+{
+	int saved_errno = errno;
+	long written;
+
+	for (size_t i = 0; i < line->length; i++) {
+		/* Names and values come from outside: no second line, no escape sequence. */
+		if ((unsigned char)line->text[i] < ' ' || line->text[i] == 0x7f)
+			line->text[i] = '?';
+	}
+	line->text[line->length++] = '\n'; /* in the place of the NUL */
+	do
+		written = syscall(SYS_write, 2, line->text, line->length);
+	while (written < 0 && errno == EINTR);
+	errno = saved_errno;
+}
+
+static const char *skip_folders(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static void add_origin(struct line *line, const void *address)
+{
+	Dl_info info;
+	const char *program;
+
+	if (dladdr(address, &info) != 0 && info.dli_fname) {
+		add(line, " from %s+0x%zx", skip_folders(info.dli_fname),
+		    (uintptr_t)address - (uintptr_t)info.dli_fbase);
+		return;
+	}
+	/* A static program, which has no table of its modules. */
+	program = (const char *)getauxval(AT_EXECFN);
+	add(line, " from %s+0x%zx", program ? skip_folders(program) : "?", (uintptr_t)address);
+}
+
+/* An abort handler that frees a broken block again comes back here: it must end, without a second
+ * message. Another thread that dies at the same time has its own say. */
+static void stop_if_dying(void)
+{
+	static _Atomic long dying;
+	long self = syscall(SYS_gettid);
+
+	if (atomic_exchange_explicit(&dying, self, memory_order_relaxed) == self)
+		abort();
+}
+
+void hk_die(struct hk_offence where, const char *fmt, ...)
+{
+	struct line line = { 0 };
+	va_list args;
+
+	stop_if_dying();
+	add(&line, "hakmem: ");
+	if (where.call)
+		add(&line, "%s(): ", where.call);
+	va_start(args, fmt);
+	add_args(&line, fmt, args);
+	va_end(args);
+	if (where.caller)
+		add_origin(&line, where.caller);
+	write_line(&line);
+	abort();
+}
+
+void hk_die_check(const char *file, int line, const char *text)
+{
+	hk_die((struct hk_offence){ NULL, NULL }, "%s:%d: %s", file, line, text);
+}
+
+void hk_warn(const char *fmt, ...)
+{
+	struct line line = { 0 };
+	va_list args;
+
+	add(&line, "hakmem: ");
+	va_start(args, fmt);
+	add_args(&line, fmt, args);
+	va_end(args);
+	write_line(&line);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "base/tele.h"
+#include "heap/heap.h"
+#include "superslab/release.h"
+
+/* The slab of a block that is in bin `bin` of h; aborts when it can't be. */
+static struct hk_slab *owner_slab(const struct hk_heap *h, unsigned bin, const struct hk_block *b,
+				  const void *caller)
+{
+	hk_unit unit = hk_arena_unit(b);
+	struct hk_slab *s;
+
+	if (HK_UNLIKELY(unit == HK_NO_UNIT || hk_page_word(unit) != hk_word_slab(h->id, bin)))
+		hk_die((struct hk_offence){ "free", caller }, "invalid pointer %p", (const void *)b);
+	s = hk_slab_of(unit);
+	return s;
+}
+
+static void verify_tag(unsigned bin, const struct hk_block *b, const void *caller)
+{
+	if (HK_UNLIKELY(b == HK_END))
+		hk_die((struct hk_offence){ NULL, caller }, "corrupted free list of %zu-byte blocks",
+		       hk_class_size(bin));
+	if (HK_UNLIKELY(b->tag != HK_TAG))
+		hk_heap_die_damaged((struct hk_offence){ "free", caller }, b, hk_class_size(bin));
+}
+
+static void verify_start(const struct hk_slab *s, const struct hk_block *b, const void *caller)
+{
+	size_t inside = hk_slab_inside(s, b);
+
+	if (HK_UNLIKELY(inside != 0))
+		hk_heap_die_inside((struct hk_offence){ "free", caller }, b, inside,
+			      hk_slab_block_bytes(s));
+}
+
+static bool is_in(const struct hk_slab *s, const struct hk_block *b)
+{
+	return (uintptr_t)b - (uintptr_t)hk_slab_start(s) < (size_t)s->units << HK_UNIT_SHIFT;
+}
+
+static void put_run(struct hk_heap *h, struct hk_slab *s, const struct hk_chain *run,
+		    const void *caller)
+{
+	hk_slab_put(s, run, caller);
+	hk_heap_relist_slab(h, s);
+}
+
+/* Gives `count` blocks back to their slabs, neighbours in the list together. */
+static void give_back(struct hk_heap *h, unsigned bin, struct hk_block *b, uint32_t count,
+		      const void *caller)
+{
+	struct hk_slab *s = NULL;
+	struct hk_chain run = HK_CHAIN_EMPTY;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct hk_block *next = b->link;
+
+		verify_tag(bin, b, caller);
+		if (s == NULL || !is_in(s, b)) {
+			if (s != NULL)
+				put_run(h, s, &run, caller);
+			s = owner_slab(h, bin, b, caller);
+			run = (struct hk_chain){ b, b, 0 };
+		}
+		verify_start(s, b, caller);
+		run.tail = b;
+		run.count++;
+		b = next;
+	}
+	if (HK_UNLIKELY(b != HK_END))
+		hk_slab_die(s, caller); /* a block that is in the list twice makes a ring of it */
+	put_run(h, s, &run, caller);
+}
+
+void hk_heap_flush(struct hk_heap *h, unsigned bin, uint32_t keep, const void *caller)
+{
+	struct hk_bin *b = &h->face.bin[bin];
+	uint32_t count = b->limit - b->room;
+	struct hk_block *last = NULL, *cold = b->head;
+
+	if (count <= keep)
+		return;
+	for (uint32_t i = 0; i < keep; i++) {
+		verify_tag(bin, cold, caller);
+		last = cold;
+		cold = cold->link;
+	}
+	if (last != NULL)
+		last->link = HK_END;
+	else
+		b->head = HK_END;
+	b->room += count - keep;
+	give_back(h, bin, cold, count - keep, caller);
+	hk_heap_count_out(h, -(int64_t)((count - keep) * hk_class_size(bin)));
+}
+
+void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller)
+{
+	struct hk_heap_class *class = &h->class[bin];
+	struct hk_bin *b = &h->face.bin[bin];
+	uint32_t limit = b->limit, before;
+
+	hk_lock_take(&h->lock);
+	if (class->refilled)
+		hk_heap_grant(h, bin, limit == 0 ? 1 : 2 * limit);
+	class->refilled = false;
+	before = b->room;
+	if ((int32_t)before < 0) {
+		class->flushed = true;
+		hk_heap_flush(h, bin, b->limit / 2, caller);
+	}
+	hk_lock_drop(&h->lock);
+	HK_TELE(heap, flush, 1);
+	hk_release_check((b->room - before) * hk_class_size(bin));
+}
+
+void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where)
+{
+	struct hk_chain one = HK_CHAIN_EMPTY;
+	struct hk_block *b = p;
+
+	hk_lock_take(&h->lock);
+	if (HK_UNLIKELY(b->tag == HK_TAG) && hk_heap_is_listed(s, b))
+		hk_heap_die_already_free(where, b, hk_slab_block_bytes(s));
+	hk_chain_push(&one, b);
+	hk_slab_put(s, &one, where.caller);
+	hk_heap_count_out(h, -(int64_t)hk_slab_block_bytes(s));
+	hk_heap_relist_slab(h, s);
+	hk_lock_drop(&h->lock);
+}
+
+static bool is_in_list(const struct hk_block *list, const struct hk_block *b, uint32_t most)
+{
+	for (uint32_t i = 0; i < most && list != HK_END; i++, list = list->link) {
+		if (list == b)
+			return true;
+	}
+	return false;
+}
+
+bool hk_heap_is_listed(const struct hk_slab *s, const struct hk_block *b)
+{
+	return is_in_list(s->free, b, s->free_blocks) || is_in_list(s->mail, b, s->mail_blocks) ||
+	       hk_remote_holds(s, b);
+}
+
+void hk_heap_die_damaged(struct hk_offence where, const struct hk_block *b, size_t bytes)
+{
+	hk_die(where, "block %p (%zu bytes) was freed twice or written after free", (const void *)b,
+	       bytes);
+}
+
+void hk_heap_die_already_free(struct hk_offence where, const void *p, size_t bytes)
+{
+	hk_die(where, "%p (%zu bytes) is already free", p, bytes);
+}
+
+void hk_heap_die_inside(struct hk_offence where, const void *p, size_t inside, size_t bytes)
+{
+	if (inside >= bytes)
+		hk_die(where, "invalid pointer %p", p);
+	hk_die(where, "%p is %zu bytes into a block of %zu bytes", p, inside, bytes);
+}

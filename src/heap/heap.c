@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "heap/heap.h"
+
+#include "heap/life.h"
+#include "superslab/meta.h"
+#include "superslab/release.h"
+
+/* Account changes below this stay with the heap. */
+#define UNSAID_BYTES ((int64_t)(256 * HK_KiB))
+
+_Thread_local struct hk_front hk_front;
+struct hk_heap *_Atomic hk_heap_table[HK_MAX_HEAPS];
+
+/* Start-up maps nothing for these: zero-fill memory of the library. */
+static struct hk_heap orphan_heap, first_heap;
+
+static struct {
+	struct hk_lock lock;
+	_Atomic uint32_t ids;	  /* one past the highest in use */
+	struct hk_heap *parked;	  /* most recent first [lock] */
+	struct hk_heap *unmade;	  /* direct heaps whose id can be used again [lock] */
+	_Atomic uint32_t running, n_parked;
+	_Atomic bool starved;
+} table = { .lock = HK_LOCK_INIT(HK_RANK_REGISTRY), .ids = HK_FIRST_ID };
+
+void hk_heap_table_lock(void) { hk_lock_take(&table.lock); }
+bool hk_heap_table_try(void) { return hk_lock_try(&table.lock); }
+void hk_heap_table_unlock(void) { hk_lock_drop(&table.lock); }
+void hk_heap_table_reset(void) { hk_lock_reset(&table.lock); }
+struct hk_heap *hk_heap_first_parked(void) { return table.parked; }
+
+uint32_t hk_heap_ids(void) { return atomic_load_explicit(&table.ids, memory_order_acquire); }
+
+uint32_t hk_heaps_running(void)
+{
+	return atomic_load_explicit(&table.running, memory_order_relaxed);
+}
+
+uint32_t hk_heaps_parked(void)
+{
+	return atomic_load_explicit(&table.n_parked, memory_order_relaxed);
+}
+
+/* Gives `h`, which is all zero, its id. Called with the registry's lock. */
+static bool enroll(struct hk_heap *h, enum hk_heap_kind kind)
+{
+	uint32_t id = hk_heap_ids();
+
+	if (id == HK_MAX_HEAPS)
+		return false;
+	h->lock.rank = HK_RANK_HEAP;
+	h->id = id;
+	h->kind = (uint8_t)kind;
+	for (uint32_t i = 0; i < HK_FACE_BINS; i++)
+		h->face.bin[i].head = HK_END;
+	for (uint32_t i = 0; i < HK_WAYS; i++)
+		h->way[i].chain.head = HK_END;
+	atomic_store_explicit(&hk_heap_table[id], h, memory_order_release);
+	atomic_store_explicit(&table.ids, id + 1, memory_order_release);
+	return true;
+}
+
+/* The orphan heap has the first id, the first thread's heap the second. With the registry's lock. */
+static void enroll_first(void)
+{
+	if (hk_heap_ids() != HK_FIRST_ID)
+		return;
+	hk_release_hooks.gather = hk_heap_gather;
+	enroll(&orphan_heap, HK_HEAP_DIRECT);
+	atomic_store_explicit(&orphan_heap.state, HK_HEAP_RUNNING, memory_order_relaxed);
+	enroll(&first_heap, HK_HEAP_THREAD);
+}
+
+struct hk_heap *hk_heap_orphan(void)
+{
+	hk_lock_take(&table.lock);
+	enroll_first();
+	hk_lock_drop(&table.lock);
+	return &orphan_heap;
+}
+
+static struct hk_heap *make(enum hk_heap_kind kind)
+{
+	struct hk_heap *h = hk_meta_alloc(sizeof(*h), alignof(struct hk_heap));
+
+	return h != NULL && enroll(h, kind) ? h : NULL;
+}
+
+/* The loader may clear a thread's words after they were in use (the main thread's, behind IRELATIVE
+ * resolvers): a heap that runs with these very words is this thread's. */
+static bool is_ours(const struct hk_heap *h)
+{
+	return atomic_load_explicit(&h->state, memory_order_relaxed) == HK_HEAP_RUNNING &&
+	       h->front == &hk_front;
+}
+
+struct hk_heap *hk_heap_claim(void)
+{
+	struct hk_heap *h;
+
+	hk_lock_take(&table.lock);
+	enroll_first();
+	if (is_ours(&first_heap)) {
+		h = &first_heap;
+	} else if (table.parked != NULL) {
+		h = table.parked;
+		table.parked = h->next;
+		atomic_fetch_sub_explicit(&table.n_parked, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&table.running, 1, memory_order_relaxed);
+	} else {
+		bool fresh = atomic_load_explicit(&first_heap.state, memory_order_relaxed) ==
+			     HK_HEAP_FREE;
+
+		h = fresh ? &first_heap : make(HK_HEAP_THREAD);
+		if (h != NULL)
+			atomic_fetch_add_explicit(&table.running, 1, memory_order_relaxed);
+	}
+	if (h != NULL) {
+		/* whoever helped this heap while it was parked has written under its lock */
+		while (!hk_lock_try(&h->lock))
+			hk_os_yield();
+		atomic_store_explicit(&h->state, HK_HEAP_RUNNING, memory_order_relaxed);
+		h->front = &hk_front;
+		hk_lock_drop(&h->lock);
+		hk_heap_open_front(h, atomic_load_explicit(&table.starved, memory_order_relaxed));
+	}
+	hk_lock_drop(&table.lock);
+	return h;
+}
+
+void hk_heap_disclaim(struct hk_heap *h)
+{
+	hk_lock_take(&table.lock);
+	h->front = NULL;
+	h->next = table.parked;
+	table.parked = h;
+	atomic_fetch_add_explicit(&table.n_parked, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&table.running, 1, memory_order_relaxed);
+	hk_lock_drop(&table.lock);
+}
+
+void hk_heap_disown_others(const struct hk_heap *mine)
+{
+	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
+		struct hk_heap *h = hk_heap_by_id(id);
+
+		if (h == mine || h->kind != HK_HEAP_THREAD ||
+		    atomic_load_explicit(&h->state, memory_order_relaxed) != HK_HEAP_RUNNING)
+			continue;
+		hk_heap_forget_private(h);
+		atomic_store_explicit(&h->state, HK_HEAP_PARKED, memory_order_relaxed);
+		h->front = NULL;
+		h->next = table.parked;
+		table.parked = h;
+		atomic_fetch_add_explicit(&table.n_parked, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&table.running, 1, memory_order_relaxed);
+	}
+}
+
+struct hk_heap *hk_heap_make_direct(void)
+{
+	struct hk_heap *h;
+
+	hk_lock_take(&table.lock);
+	enroll_first();
+	h = table.unmade;
+	if (h != NULL)
+		table.unmade = h->next;
+	else
+		h = make(HK_HEAP_DIRECT);
+	if (h != NULL)
+		atomic_store_explicit(&h->state, HK_HEAP_RUNNING, memory_order_relaxed);
+	hk_lock_drop(&table.lock);
+	return h;
+}
+
+/* Every slab of the list, with whatever blocks are still out. With h's lock. */
+static void discard_slabs(struct hk_heap *h, struct hk_slab_list *list)
+{
+	while (list->head != NULL) {
+		struct hk_slab *s = list->head;
+
+		hk_heap_count_out(h, -(int64_t)(s->used * hk_slab_block_bytes(s)));
+		s->used = 0;
+		hk_heap_unlist_slab(h, s);
+		hk_pool_give(s->unit, s->units, hk_slab_unmake(s));
+	}
+}
+
+void hk_heap_unmake_direct(struct hk_heap *h)
+{
+	hk_lock_take(&h->lock);
+	hk_heap_shed(h);
+	for (unsigned bin = 1; bin < HK_BINS; bin++) {
+		discard_slabs(h, &h->class[bin].partial);
+		discard_slabs(h, &h->class[bin].full);
+	}
+	while (h->spans != NULL) {
+		struct hk_span *s = h->spans;
+
+		h->spans = s->next;
+		hk_span_give(s);
+	}
+	atomic_store_explicit(&h->state, HK_HEAP_FREE, memory_order_relaxed);
+	hk_lock_drop(&h->lock);
+	hk_lock_take(&table.lock);
+	h->next = table.unmade;
+	table.unmade = h;
+	hk_lock_drop(&table.lock);
+}
+
+void hk_heap_starve(bool on)
+{
+	hk_lock_take(&table.lock);
+	atomic_store_explicit(&table.starved, on, memory_order_relaxed);
+	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
+		struct hk_heap *h = hk_heap_by_id(id);
+
+		if (h->front != NULL)
+			hk_heap_set_front(h->front, h->id, on);
+	}
+	hk_lock_drop(&table.lock);
+}
+
+bool hk_heap_is_starved(void)
+{
+	return atomic_load_explicit(&table.starved, memory_order_relaxed);
+}
+
+static void say(int64_t *unsaid, _Atomic int64_t *account, int64_t bytes)
+{
+	*unsaid += bytes;
+	if (*unsaid >= UNSAID_BYTES || *unsaid <= -UNSAID_BYTES) {
+		atomic_fetch_add_explicit(account, *unsaid, memory_order_relaxed);
+		*unsaid = 0;
+	}
+}
+
+void hk_heap_count_out(struct hk_heap *h, int64_t bytes)
+{
+	h->out += bytes;
+	say(&h->out_unsaid, &hk_out, bytes);
+}
+
+void hk_heap_count_flying(struct hk_heap *h, int64_t bytes)
+{
+	say(&h->flying_unsaid, &hk_flying, bytes);
+}
+
+void hk_heap_say_all(struct hk_heap *h)
+{
+	atomic_fetch_add_explicit(&hk_out, h->out_unsaid, memory_order_relaxed);
+	atomic_fetch_add_explicit(&hk_flying, h->flying_unsaid, memory_order_relaxed);
+	h->out_unsaid = h->flying_unsaid = 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_HEAP_LIFE_H
+#define HK_HEAP_LIFE_H
+/* BOX life - how threads get heaps and leave them; what heap.c, life.c and fork need of each other.
+ * Owns:       the protocol between the table of heaps (heap.c) and the threads (life.c).
+ * Invariants: H6 (heap.h)
+ * Threads:    as each function says.
+ * Locks:      REGISTRY inside, where a function does not ask for it.
+ * Fails:      claim: NULL when memory or ids run out. */
+#include "heap/heap.h"
+
+/* The most recently parked heap, or a new one, RUNNING for the calling thread, its front open. */
+struct hk_heap *hk_heap_claim(void);
+/* A heap that has just been set PARKED goes on the stack. */
+void hk_heap_disclaim(struct hk_heap *h);
+
+/* The thread's words for heap `id`. set: both shared ones, by any thread with the registry's lock.
+ * open: all of the calling thread's. */
+void hk_heap_set_front(struct hk_front *front, uint32_t id, bool starved);
+void hk_heap_open_front(struct hk_heap *h, bool starved);
+
+/* The table of heaps, for walks over parked heaps and for fork. */
+void hk_heap_table_lock(void);
+bool hk_heap_table_try(void);
+void hk_heap_table_unlock(void);
+void hk_heap_table_reset(void);
+struct hk_heap *hk_heap_first_parked(void);
+
+/* In the child of a fork, with every lock held: heaps of threads that are gone become parked. */
+void hk_heap_disown_others(const struct hk_heap *mine);
+/* Bins, ways and BigCache of a thread that stopped at any instruction: not trusted, leaked. */
+void hk_heap_forget_private(struct hk_heap *h);
+
+#endif

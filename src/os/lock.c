@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "os/lock.h"
+
+#include "base/check.h"
+#include "base/tele.h"
+
+#define SPINS 100
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+/* With one processor the holder cannot run while this thread spins. */
+static bool spinning_pays(void)
+{
+	static _Atomic unsigned cpus; /* asked for once: it is a system call */
+	unsigned n = atomic_load_explicit(&cpus, memory_order_relaxed);
+
+	if (n == 0) {
+		n = hk_os_cpus();
+		atomic_store_explicit(&cpus, n, memory_order_relaxed);
+	}
+	return n > 1;
+}
+
+static bool spin(struct hk_lock *l)
+{
+	for (int i = 0; i < SPINS; i++) {
+		uint32_t expect = 0;
+
+		relax();
+		if (!hk_lock_is_held(l) &&
+		    atomic_compare_exchange_strong_explicit(
+			    &l->state, &expect, 1, memory_order_acquire, memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
+void hk_lock_wait(struct hk_lock *l)
+{
+	HK_TELE(os, lock_wait, 1);
+	if (spinning_pays() && spin(l))
+		return;
+	/* 2 also when nobody else waits: whether somebody does cannot be known here, and one wake
+	 * for nothing is the price. */
+	while (atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0)
+		hk_os_wait(&l->state, 2);
+}
+
+void hk_lock_wake(struct hk_lock *l) { hk_os_wake(&l->state, 1); }
+
+void hk_lock_reset(struct hk_lock *l)
+{
+	if (HK_CHECK_LEVEL >= 1 && hk_lock_is_held(l))
+		hk_lock_note_dropped(l);
+	atomic_store_explicit(&l->state, 0, memory_order_relaxed);
+}
+
+#if HK_CHECK_LEVEL >= 1
+
+/* How many locks of each rank this thread holds. */
+static _Thread_local uint32_t held[HK_RANKS];
+
+void hk_lock_note_taken(const struct hk_lock *l, bool tried)
+{
+	hk_assert(l->rank > HK_RANK_NONE && l->rank < HK_RANKS);
+	for (uint32_t rank = l->rank; rank < HK_RANKS && !tried; rank++) {
+		if (held[rank] != 0)
+			hk_die((struct hk_offence){ NULL, NULL },
+			       "L1: lock of rank %u taken with rank %u held", l->rank, rank);
+	}
+	held[l->rank]++;
+}
+
+void hk_lock_note_dropped(const struct hk_lock *l)
+{
+	hk_assert(held[l->rank] > 0);
+	held[l->rank]--;
+}
+
+#endif

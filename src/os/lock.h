@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_OS_LOCK_H
+#define HK_OS_LOCK_H
+/* BOX lock - a futex lock with a rank.
+ * Owns:       struct hk_lock.
+ * Invariants: L1 a thread takes locks in rising rank only (aborts at HK_CHECK_LEVEL >= 1), except by
+ *             trylock, which may take an equal or lower rank
+ * Threads:    any; state 0 free, 1 held, 2 held with waiters. Acquire / release.
+ * Locks:      this is it.
+ * Fails:      never. Not re-entrant. */
+#include "base/base.h"
+#include "base/config.h" /* HK_CHECK_LEVEL */
+#include "os/os.h"       /* hk_os_wait */
+
+enum hk_rank { HK_RANK_NONE, HK_RANK_REGISTRY, HK_RANK_HEAP, HK_RANK_POOL, HK_RANK_HUGE, HK_RANK_META, HK_RANKS };
+
+struct hk_lock {
+	_Atomic uint32_t state;
+	uint32_t rank; /* [const] */
+};
+
+#define HK_LOCK_INIT(r) { 0, (r) }
+
+HK_COLD void hk_lock_wait(struct hk_lock *l);
+HK_COLD void hk_lock_wake(struct hk_lock *l);
+/* Debug bookkeeping; nothing is left of the calls at HK_CHECK_LEVEL 0. */
+void hk_lock_note_taken(const struct hk_lock *l, bool tried);
+void hk_lock_note_dropped(const struct hk_lock *l);
+
+HK_INLINE void hk_lock_take(struct hk_lock *l)
+{
+	uint32_t expect = 0;
+
+	if (HK_CHECK_LEVEL >= 1)
+		hk_lock_note_taken(l, false);
+	if (HK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
+		&l->state, &expect, 1, memory_order_acquire, memory_order_relaxed)))
+		hk_lock_wait(l);
+}
+
+HK_INLINE bool hk_lock_try(struct hk_lock *l)
+{
+	uint32_t expect = 0;
+	bool got = atomic_compare_exchange_strong_explicit(&l->state, &expect, 1,
+							   memory_order_acquire, memory_order_relaxed);
+
+	if (HK_CHECK_LEVEL >= 1 && got)
+		hk_lock_note_taken(l, true);
+	return got;
+}
+
+HK_INLINE void hk_lock_drop(struct hk_lock *l)
+{
+	if (HK_CHECK_LEVEL >= 1)
+		hk_lock_note_dropped(l);
+	if (HK_UNLIKELY(atomic_exchange_explicit(&l->state, 0, memory_order_release) == 2))
+		hk_lock_wake(l);
+}
+
+HK_INLINE bool hk_lock_is_held(struct hk_lock *l)
+{
+	return atomic_load_explicit(&l->state, memory_order_relaxed) != 0;
+}
+
+/* In the child of a fork: every lock was taken by the forking thread; forget waiters. */
+void hk_lock_reset(struct hk_lock *l);
+
+#endif

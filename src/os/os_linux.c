@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#define _GNU_SOURCE /* mremap, mincore, MAP_ANONYMOUS */
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+
+/* The C library's wrappers where they are no cancellation points, so that the sanitizers see the
+ * mappings; syscall(2) elsewhere. */
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* linux/futex.h is not where musl's compiler looks. */
+#define FUTEX_WAIT_PRIVATE (0 | 128)
+#define FUTEX_WAKE_PRIVATE (1 | 128)
+
+#define RARE_FIRST 64 /* maps that always work in rare builds, so that programs start */
+#define RARE_EVERY 7
+
+enum count { MAP, UNMAP, REMAP, PURGE, POPULATE, OTHER, PURGED_BYTES, COUNTS };
+
+static _Atomic uint64_t counts[COUNTS];
+
+static void count(enum count what, uint64_t n)
+{
+	atomic_fetch_add_explicit(&counts[what], n, memory_order_relaxed);
+}
+
+static uint64_t counted(enum count what)
+{
+	return atomic_load_explicit(&counts[what], memory_order_relaxed);
+}
+
+struct hk_os_counts hk_os_counts(void)
+{
+	return (struct hk_os_counts){
+		.map = counted(MAP),
+		.unmap = counted(UNMAP),
+		.remap = counted(REMAP),
+		.purge = counted(PURGE),
+		.populate = counted(POPULATE),
+		.other = counted(OTHER),
+		.purged_bytes = counted(PURGED_BYTES),
+	};
+}
+
+size_t hk_os_page(void)
+{
+	static _Atomic size_t page;
+	size_t bytes = atomic_load_explicit(&page, memory_order_relaxed);
+
+	if (HK_UNLIKELY(bytes == 0)) {
+		bytes = getauxval(AT_PAGESZ);
+		atomic_store_explicit(&page, bytes, memory_order_relaxed);
+	}
+	return bytes;
+}
+
+/* OS1, at every check level: qemu and old kernels forgive what others turn into damage. */
+static void verify_range(const void *addr, size_t bytes)
+{
+	hk_verify((((uintptr_t)addr | bytes) & (hk_os_page() - 1)) == 0);
+	hk_verify(bytes != 0);
+}
+
+/* Rare builds: memory is short now and then. */
+static bool refuse_for_test(void)
+{
+	return HK_RARE && counted(MAP) > RARE_FIRST && counted(MAP) % RARE_EVERY == 0;
+}
+
+/* NULL and errno when refused. */
+static void *map(void *addr, size_t bytes, int flags)
+{
+	void *p;
+
+	verify_range(addr, bytes);
+	count(MAP, 1);
+	if (refuse_for_test()) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	p = mmap(addr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void *hk_os_map(size_t bytes)
+{
+	int saved_errno = errno;
+	void *p = map(NULL, bytes, 0);
+
+	errno = saved_errno;
+	return p;
+}
+
+void *hk_os_map_at(void *addr, size_t bytes, bool *taken)
+{
+	int saved_errno = errno;
+	void *p = map(addr, bytes, MAP_FIXED_NOREPLACE);
+
+	*taken = p ? p != addr : errno == EEXIST;
+	if (p && *taken) {
+		/* The kernel does not know the flag, and took the address as a hint. */
+		hk_os_unmap(p, bytes);
+		p = NULL;
+	}
+	errno = saved_errno;
+	return p;
+}
+
+void hk_os_unmap(void *addr, size_t bytes)
+{
+	int saved_errno = errno;
+
+	verify_range(addr, bytes);
+	count(UNMAP, 1);
+	/* Cutting a hole fails when the process has all the mappings it may have. Then the addresses
+	 * are lost, but the memory need not be. */
+	if (munmap(addr, bytes) != 0)
+		madvise(addr, bytes, MADV_DONTNEED);
+	errno = saved_errno;
+}
+
+void *hk_os_remap(void *addr, size_t old_bytes, size_t new_bytes, bool may_move)
+{
+	int saved_errno = errno;
+	void *p;
+
+	verify_range(addr, old_bytes);
+	verify_range(addr, new_bytes);
+	count(REMAP, 1);
+	p = mremap(addr, old_bytes, new_bytes, may_move ? MREMAP_MAYMOVE : 0);
+	errno = saved_errno;
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static bool advise(void *addr, size_t bytes, int advice, enum count what)
+{
+	int saved_errno = errno;
+	bool done;
+
+	verify_range(addr, bytes);
+	count(what, 1);
+	done = madvise(addr, bytes, advice) == 0;
+	errno = saved_errno;
+	return done;
+}
+
+/* Does a purged page read as zero? Old versions of qemu-user report success and do nothing. */
+static bool probe_purge(void)
+{
+	size_t page = hk_os_page();
+	unsigned char *p = hk_os_map(page);
+	bool zeroes;
+
+	if (!p)
+		return false;
+	*(volatile unsigned char *)p = 1;
+	zeroes = advise(p, page, MADV_DONTNEED, PURGE) && *(volatile unsigned char *)p == 0;
+	hk_os_unmap(p, page);
+	return zeroes;
+}
+
+static bool purge_works(void)
+{
+	enum { UNKNOWN, WORKS, FAILS };
+	static _Atomic int state; /* threads that race here find the same */
+	int now = atomic_load_explicit(&state, memory_order_relaxed);
+
+	if (HK_UNLIKELY(now == UNKNOWN)) {
+		now = probe_purge() ? WORKS : FAILS;
+		atomic_store_explicit(&state, now, memory_order_relaxed);
+	}
+	return now == WORKS;
+}
+
+bool hk_os_purge(void *addr, size_t bytes)
+{
+	bool done = purge_works() && advise(addr, bytes, MADV_DONTNEED, PURGE);
+
+	if (done)
+		count(PURGED_BYTES, bytes);
+	return done;
+}
+
+bool hk_os_purge_lazily(void *addr, size_t bytes)
+{
+	bool done = advise(addr, bytes, MADV_FREE, PURGE);
+
+	if (done)
+		count(PURGED_BYTES, bytes);
+	return done;
+}
+
+bool hk_os_populate(void *addr, size_t bytes)
+{
+	return advise(addr, bytes, MADV_POPULATE_WRITE, POPULATE);
+}
+
+void hk_os_want_huge_pages(void *addr, size_t bytes) { advise(addr, bytes, MADV_HUGEPAGE, OTHER); }
+
+uint64_t hk_os_now_ns(void)
+{
+	int saved_errno = errno;
+	struct timespec now = { 0 };
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	errno = saved_errno;
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t hk_os_seed(void)
+{
+	const void *random = (const void *)getauxval(AT_RANDOM);
+	uint64_t word[2] = { (uintptr_t)&counts, 0 }; /* at least where the library was loaded */
+
+	if (random)
+		memcpy(word, random, sizeof(word));
+	/* The C library makes its stack canary of these bytes: no word of them may show. */
+	return (word[0] ^ (word[1] << 32 | word[1] >> 32)) * 0x9e3779b97f4a7c15u;
+}
+
+bool hk_os_is_secure(void) { return getauxval(AT_SECURE) != 0; }
+
+unsigned hk_os_cpus(void)
+{
+	int saved_errno = errno;
+	unsigned long mask[128] = { 0 }; /* 8,192 processors; with more the kernel says EINVAL */
+	unsigned n = 0;
+
+	count(OTHER, 1);
+	if (syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask) > 0) {
+		for (size_t i = 0; i < HK_COUNT_OF(mask); i++)
+			n += (unsigned)__builtin_popcountl(mask[i]);
+	}
+	errno = saved_errno;
+	return n ? n : 1;
+}
+
+/* mincore takes PROT_NONE for mapped. sigprocmask copies the set before it looks at what to do with
+ * it: EINVAL, and nothing done, when it could. */
+static bool is_word_readable(uintptr_t at)
+{
+	count(OTHER, 1);
+	return syscall(SYS_rt_sigprocmask, -1, (void *)hk_align_down(at, 8), NULL, (size_t)8) != 0 &&
+	       errno == EINVAL;
+}
+
+bool hk_os_is_mapped(const void *addr, size_t bytes)
+{
+	int saved_errno = errno;
+	size_t page = hk_os_page();
+	uintptr_t at = hk_align_down((uintptr_t)addr, page);
+	uintptr_t end = (uintptr_t)addr + bytes;
+	unsigned char resident[64];
+	bool mapped = end >= at;
+
+	while (mapped && at < end) {
+		/* A byte for each 4 KiB, since qemu-user lets the host kernel fill it in. */
+		size_t step = hk_min(hk_align_up(end - at, page), sizeof(resident) * 4 * HK_KiB);
+
+		count(OTHER, 1);
+		mapped = mincore((void *)at, step, resident) == 0;
+		at += step;
+	}
+	mapped = mapped && is_word_readable((uintptr_t)addr) && is_word_readable(end - 1);
+	errno = saved_errno;
+	return mapped;
+}
+
+void hk_os_wait(_Atomic uint32_t *word, uint32_t expected)
+{
+	int saved_errno = errno;
+
+	count(OTHER, 1);
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+	errno = saved_errno;
+}
+
+void hk_os_wake(_Atomic uint32_t *word, unsigned threads)
+{
+	int saved_errno = errno;
+
+	count(OTHER, 1);
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, NULL, NULL, 0);
+	errno = saved_errno;
+}
+
+/* nanosleep(2) of the C library is a cancellation point. */
+void hk_os_sleep_ms(unsigned ms)
+{
+	int saved_errno = errno;
+	struct timespec left = { ms / 1000, ms % 1000 * 1000000l };
+
+	do
+		count(OTHER, 1);
+	while (syscall(SYS_nanosleep, &left, &left) != 0 && errno == EINTR);
+	errno = saved_errno;
+}
+
+void hk_os_yield(void)
+{
+	int saved_errno = errno;
+
+	count(OTHER, 1);
+	syscall(SYS_sched_yield);
+	errno = saved_errno;
+}
+
+int hk_os_create(const char *path)
+{
+	int saved_errno = errno;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+	errno = saved_errno;
+	return fd;
+}
+
+void hk_os_write(int fd, const char *text, size_t bytes)
+{
+	int saved_errno = errno;
+
+	while (bytes != 0) {
+		ssize_t done = write(fd, text, bytes);
+
+		if (done < 0 && errno != EINTR)
+			break;
+		text += done > 0 ? done : 0;
+		bytes -= done > 0 ? (size_t)done : 0;
+	}
+	errno = saved_errno;
+}
+
+void hk_os_close(int fd)
+{
+	int saved_errno = errno;
+
+	close(fd);
+	errno = saved_errno;
+}
+
+int hk_os_pid(void) { return getpid(); }

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_OVERRIDE_OVERRIDE_H
+#define HK_OVERRIDE_OVERRIDE_H
+/* BOX override - the names that programs know: libc's, the C++ operators, dlopen, fork.
+ * Owns:       the exported names; the table hk_libc points at; the process-wide hooks (constructor,
+ *             pthread_atfork).          Not: any allocator state, which is api's and below.
+ * Invariants: OV1 a hot name (malloc, free, operator new, operator delete) is the text of
+ *                 api/fast.h; every other one ends in a tail call, so that the return address in a
+ *                 message is the program's
+ *             OV2 nothing here is needed for an allocation to work: names may be called before the
+ *                 constructor
+ * Threads:    any.
+ * Locks:      none of its own; the dynamic linker's, in may_own, usable, operator new without
+ *             memory and the first dlopen. No lock of hakmem may be held around those.
+ * Fails:      as the standard of each name says.
+ *
+ * HK_OVERRIDE 0 leaves the hak_ names and the constructor: for sanitizers, which own libc's. */
+#include "base/base.h"
+#include "base/config.h" /* HK_SHARED, HK_MINIMAL */
+
+#ifndef HK_OVERRIDE
+#define HK_OVERRIDE 1
+#endif
+
+/* Points hk_libc at the table of foreign.c; does nothing where there is none (static builds, musl,
+ * HK_MINIMAL). Before hk_init, which looks at it. */
+void hk_foreign_init(void);
+
+/* A linker takes from libhakmem.a only what is referred to when it gets there. Nobody refers to a
+ * constructor; and a program in C++ may refer to operator new alone, and to malloc only from its C++
+ * library, later: it would get libc's. So cxx.o and introspect.o need libc.o, which needs process.o. */
+extern const char hk_libc_anchor;    /* in libc.c */
+extern const char hk_process_anchor; /* in process.c */
+#if HK_SHARED
+#define HK_NEEDS_OBJECT(anchor) static_assert(sizeof(anchor) == 1, "a shared library is one piece")
+#else
+#define HK_NEEDS_OBJECT(anchor)                                                                    \
+	static const char *const needed_##anchor __attribute__((used)) = &(anchor)
+#endif
+
+#endif

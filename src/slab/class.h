@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_SLAB_CLASS_H
+#define HK_SLAB_CLASS_H
+/* BOX class - the one place where a size becomes a class.
+ * Owns:       the size classes: 16-byte steps to 1 KiB, then four steps a doubling to 256 KiB.
+ * Invariants: C1 size(bin - 1) < n <= size(bin) for bin = hk_class_bin(n)
+ *             C2 every size is a multiple of 16, every power of two is a size
+ * Threads:    constants.
+ * Locks:      none.
+ * Fails:      never; callers check n <= HK_CLASS_MAX.
+ *
+ * A class is named by its bin, 1 … HK_BINS - 1; bin 0 is no class. */
+#include "base/base.h"
+#include "base/config.h"
+
+#define HK_TINY_BINS ((unsigned)(HK_TINY_MAX / HK_BLOCK_ALIGN))
+#define HK_STEPS 4u				    /* classes a doubling, above tiny */
+#define HK_BINS 97u
+
+static_assert(HK_TINY_BINS == 64, "docs say 64 tiny classes");
+static_assert(HK_TINY_BINS + HK_STEPS * 8 + 1 == HK_BINS, "eight doublings from 1 to 256 KiB");
+
+struct hk_class {
+	uint32_t size;	   /* bytes of a block */
+	uint32_t inverse;  /* ceil(2^32 / size): hk_class_index by a multiplication */
+	uint16_t capacity; /* blocks of a slab */
+	uint8_t units;	   /* of a slab */
+};
+
+extern const struct hk_class hk_classes[HK_BINS];
+
+/* The smallest class that holds n bytes; 1 <= n <= HK_CLASS_MAX. */
+HK_INLINE unsigned hk_class_bin(size_t n)
+{
+	unsigned shift;
+
+	if (n <= HK_TINY_MAX)
+		return (unsigned)((n + HK_BLOCK_ALIGN - 1) / HK_BLOCK_ALIGN);
+	shift = hk_log2(n - 1); /* 10 … 17 */
+	return HK_TINY_BINS - 3 + (shift - 10) * HK_STEPS + (unsigned)((n - 1) >> (shift - 2));
+}
+
+HK_INLINE size_t hk_class_size(unsigned bin) { return hk_classes[bin].size; }
+
+/* The smallest class that holds n bytes and whose size is a multiple of `alignment` (a power of two
+ * up to a unit), or 0 when there is none. */
+unsigned hk_class_bin_aligned(size_t n, size_t alignment);
+
+/* Which block of its slab the byte at `offset` is in; offset < 1 MiB. */
+HK_INLINE uint32_t hk_class_index(unsigned bin, uint32_t offset)
+{
+	return (uint32_t)(((uint64_t)offset * hk_classes[bin].inverse) >> 32);
+}
+
+#endif

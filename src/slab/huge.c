@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "slab/huge.h"
+
+#include <string.h>
+
+#include "base/config.h"
+#include "base/options.h"
+#include "os/os.h"
+#include "superslab/registry.h"
+#include "superslab/release.h"
+
+/* A cached range serves requests down to four fifths of its size. */
+#define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 4)
+
+static void count_out(int64_t bytes)
+{
+	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
+}
+
+struct search {
+	size_t bytes, align;
+	struct hk_huge *best;
+};
+
+static bool look(struct hk_huge *e, void *arg)
+{
+	struct search *s = arg;
+
+	if (e->state == HK_HUGE_CACHED && FITS(e->bytes, s->bytes) &&
+	    (e->address & (s->align - 1)) == 0 &&
+	    (s->best == NULL || e->bytes < s->best->bytes))
+		s->best = e;
+	return false;
+}
+
+/* Makes a cached range live again; NULL when none fits. */
+static void *from_cache(size_t bytes, size_t align, uint32_t owner, bool *zero, size_t *got)
+{
+	struct search s = { bytes, align, NULL };
+	void *p = NULL;
+
+	hk_registry_lock();
+	hk_registry_each(look, &s);
+	if (s.best != NULL) {
+		s.best->state = HK_HUGE_LIVE;
+		s.best->owner = owner;
+		*zero = s.best->zero;
+		*got = s.best->bytes;
+		if (!*zero)
+			hk_dirty_add(-(int64_t)s.best->bytes);
+		p = (void *)s.best->address;
+	}
+	hk_registry_unlock();
+	return p;
+}
+
+static void *map_aligned(size_t bytes, size_t align)
+{
+	size_t slack = align > hk_os_page() ? align - hk_os_page() : 0;
+	char *raw, *start;
+
+	if (bytes + slack < bytes)
+		return NULL;
+	raw = hk_os_map(bytes + slack);
+	if (raw == NULL || slack == 0)
+		return raw;
+	start = (char *)hk_align_up((uintptr_t)raw, align);
+	if (start != raw)
+		hk_os_unmap(raw, (size_t)(start - raw));
+	if (slack != (size_t)(start - raw))
+		hk_os_unmap(start + bytes, slack - (size_t)(start - raw));
+	return start;
+}
+
+static void *map_new(size_t bytes, size_t align, uint32_t owner)
+{
+	void *p = map_aligned(bytes, align);
+	struct hk_huge entry = { (uintptr_t)p, bytes, owner, HK_HUGE_LIVE, false };
+	bool known;
+
+	if (p == NULL) { /* what is cached may stand in the way */
+		hk_huge_trim();
+		hk_release_all();
+		p = map_aligned(bytes, align);
+	}
+	if (p == NULL)
+		return NULL;
+	entry.address = (uintptr_t)p;
+	hk_registry_lock();
+	known = hk_registry_insert(&entry);
+	hk_registry_unlock();
+	if (!known) {
+		hk_os_unmap(p, bytes);
+		return NULL;
+	}
+	return p;
+}
+
+void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
+{
+	size_t bytes = hk_align_up(hk_max(size, 1), hk_os_page());
+	bool zero = true;
+	void *p;
+
+	if (bytes < size)
+		return NULL;
+	p = from_cache(bytes, align, owner, &zero, &bytes);
+	if (p == NULL)
+		p = map_new(bytes, align, owner);
+	if (p == NULL)
+		return NULL;
+	count_out((int64_t)bytes);
+	if (want_zero && !zero && !hk_os_purge(p, bytes))
+		memset(p, 0, bytes);
+	return p;
+}
+
+size_t hk_huge_usable(const void *p, uint32_t *owner)
+{
+	struct hk_huge *e;
+	size_t bytes = 0;
+
+	hk_registry_lock();
+	e = hk_registry_find(p);
+	if (e != NULL && e->state == HK_HUGE_LIVE) {
+		bytes = e->bytes;
+		*owner = e->owner;
+	}
+	hk_registry_unlock();
+	return bytes;
+}
+
+struct tally {
+	size_t bytes;
+	uint32_t ranges;
+};
+
+static bool add_cached(struct hk_huge *e, void *arg)
+{
+	struct tally *t = arg;
+
+	if (e->state == HK_HUGE_CACHED || e->state == HK_HUGE_BUSY) {
+		t->bytes += e->bytes;
+		t->ranges++;
+	}
+	return false;
+}
+
+/* The entry has just left the program's hands. Called with the registry locked. */
+static bool may_keep(void)
+{
+	struct tally t = { 0, 0 };
+
+	hk_registry_each(add_cached, &t);
+	return t.bytes <= hk_option(HK_OPT_HUGE_KEEP) && t.ranges <= HK_HUGE_RANGES;
+}
+
+/* Dirty pages are kept while the bound has room for all of them, else the range alone is. */
+static void retire(void *p, size_t bytes, bool keep)
+{
+	bool dirty = hk_release_held() + bytes <= hk_release_bound();
+	bool gone = keep && !dirty && hk_release_purge(p, bytes);
+	struct hk_huge *e;
+
+	count_out(-(int64_t)bytes);
+	keep = keep && (dirty || gone);
+	hk_registry_lock();
+	e = hk_registry_find(p);
+	if (keep) {
+		e->state = HK_HUGE_CACHED;
+		e->zero = !dirty;
+		if (dirty)
+			hk_dirty_add((int64_t)bytes);
+	} else {
+		hk_registry_remove(e, true);
+	}
+	hk_registry_unlock();
+	if (!keep)
+		hk_os_unmap(p, bytes);
+}
+
+void hk_huge_explain(const void *p, struct hk_offence where)
+{
+	const struct hk_huge *e;
+	struct hk_huge around = { 0 };
+	size_t freed;
+
+	hk_registry_lock();
+	e = hk_registry_around(p);
+	if (e != NULL)
+		around = *e;
+	freed = hk_registry_was(p);
+	hk_registry_unlock();
+	if (around.state == HK_HUGE_LIVE)
+		hk_die(where, "%p is %zu bytes into a block of %zu bytes", p,
+		       (size_t)((uintptr_t)p - around.address), around.bytes);
+	if (around.address == (uintptr_t)p && around.bytes != 0)
+		freed = around.bytes;
+	if (freed != 0)
+		hk_die(where, "%p (%zu bytes) is already free", p, freed);
+	if (around.bytes != 0)
+		hk_die(where, "invalid pointer %p", p);
+}
+
+void hk_huge_free(void *p, struct hk_offence where)
+{
+	struct hk_huge *e;
+	size_t bytes = 0;
+	bool keep = false;
+
+	hk_registry_lock();
+	e = hk_registry_find(p);
+	if (e != NULL && e->state == HK_HUGE_LIVE) {
+		bytes = e->bytes;
+		e->state = HK_HUGE_BUSY;
+		keep = may_keep();
+	}
+	hk_registry_unlock();
+	if (bytes == 0)
+		hk_huge_explain(p, where); /* two threads free it at once */
+	else
+		retire(p, bytes, keep);
+}
+
+void *hk_huge_resize(void *p, size_t size)
+{
+	size_t bytes = hk_align_up(size, hk_os_page());
+	struct hk_huge *e, entry;
+	void *moved;
+
+	if (bytes < size)
+		return NULL;
+	/* The entry leaves the table before the pages leave the address, since somebody else's block
+	 * may get that address at once. Its slot stays free, so the insert can't fail. */
+	hk_registry_lock();
+	e = hk_registry_find(p);
+	entry = *e;
+	hk_registry_remove(e, false);
+	hk_registry_unlock();
+	moved = bytes == entry.bytes ? p : hk_os_remap(p, entry.bytes, bytes, true);
+	if (moved != NULL) {
+		count_out((int64_t)bytes - (int64_t)entry.bytes);
+		entry.address = (uintptr_t)moved;
+		entry.bytes = bytes;
+	}
+	hk_registry_lock();
+	if (!hk_registry_insert(&entry))
+		hk_die((struct hk_offence){ "realloc", NULL }, "no memory to remember a block");
+	hk_registry_unlock();
+	return moved;
+}
+
+static bool is_owned(struct hk_huge *e, void *arg)
+{
+	return e->state == HK_HUGE_LIVE && e->owner == *(uint32_t *)arg;
+}
+
+void hk_huge_free_all(uint32_t owner)
+{
+	struct hk_huge *e;
+	void *p;
+
+	do {
+		hk_registry_lock();
+		e = hk_registry_each(is_owned, &owner);
+		p = e != NULL ? (void *)e->address : NULL;
+		hk_registry_unlock();
+		if (p != NULL)
+			hk_huge_free(p, (struct hk_offence){ "hak_heap_destroy", NULL });
+	} while (p != NULL);
+}
+
+static bool is_dirty(struct hk_huge *e, void *arg)
+{
+	(void)arg;
+	return e->state == HK_HUGE_CACHED && !e->zero;
+}
+
+size_t hk_huge_purge(void)
+{
+	struct hk_huge *e;
+	void *p = NULL;
+	size_t bytes = 0;
+	bool zero;
+
+	hk_registry_lock();
+	e = hk_registry_each(is_dirty, NULL);
+	if (e != NULL) {
+		p = (void *)e->address;
+		bytes = e->bytes;
+		e->state = HK_HUGE_BUSY;
+	}
+	hk_registry_unlock();
+	if (p == NULL)
+		return 0;
+	zero = hk_release_purge(p, bytes);
+	hk_registry_lock();
+	e = hk_registry_find(p);
+	e->state = HK_HUGE_CACHED;
+	e->zero = zero;
+	hk_registry_unlock();
+	if (zero)
+		hk_dirty_add(-(int64_t)bytes);
+	return zero ? bytes : 0;
+}
+
+static bool is_cached(struct hk_huge *e, void *arg)
+{
+	(void)arg;
+	return e->state == HK_HUGE_CACHED;
+}
+
+size_t hk_huge_trim(void)
+{
+	size_t sum = 0;
+
+	for (;;) {
+		struct hk_huge *e, entry;
+
+		hk_registry_lock();
+		e = hk_registry_each(is_cached, NULL);
+		if (e == NULL)
+			break;
+		entry = *e;
+		hk_registry_remove(e, true);
+		hk_registry_unlock();
+		if (!entry.zero) {
+			hk_dirty_add(-(int64_t)entry.bytes);
+			sum += entry.bytes;
+		}
+		hk_os_unmap((void *)entry.address, entry.bytes);
+	}
+	hk_registry_unlock();
+	return sum;
+}
+
+static bool add_count(struct hk_huge *e, void *arg)
+{
+	struct hk_huge_count *c = arg;
+
+	if (e->state == HK_HUGE_LIVE) {
+		c->live_bytes += e->bytes;
+		c->live_blocks++;
+	} else if (e->state == HK_HUGE_CACHED) {
+		c->cached_bytes += e->bytes;
+		c->dirty_bytes += e->zero ? 0 : e->bytes;
+	}
+	return false;
+}
+
+struct hk_huge_count hk_huge_count(void)
+{
+	struct hk_huge_count count = { 0 };
+
+	hk_registry_lock();
+	hk_registry_each(add_count, &count);
+	hk_registry_unlock();
+	return count;
+}
+
+struct visit {
+	bool (*fn)(void *p, size_t bytes, uint32_t owner, void *arg);
+	void *arg;
+};
+
+static bool visit_live(struct hk_huge *e, void *arg)
+{
+	struct visit *v = arg;
+
+	return e->state == HK_HUGE_LIVE && !v->fn((void *)e->address, e->bytes, e->owner, v->arg);
+}
+
+bool hk_huge_walk(bool (*fn)(void *p, size_t bytes, uint32_t owner, void *arg), void *arg)
+{
+	struct visit v = { fn, arg };
+
+	return hk_registry_each(visit_live, &v) == NULL;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_SLAB_HUGE_H
+#define HK_SLAB_HUGE_H
+/* BOX huge - blocks over 32 MiB, mapped one by one, and the address ranges kept for the next ones.
+ * Owns:       huge blocks and cached ranges.                    Not: the table (registry).
+ * Invariants: HU1 a live block is in the registry under its address
+ *             HU2 cached address space is at most HUGE_KEEP, in at most HK_HUGE_RANGES ranges
+ *             HU3 dirty cached bytes are part of D
+ * Threads:    any.
+ * Locks:      takes HK_RANK_HUGE; the kernel is called outside it.
+ * Fails:      NULL when the system refuses memory; the heap is as before. */
+#include "base/base.h"
+#include "base/check.h" /* struct hk_offence */
+
+#define HK_HUGE_RANGES 16u
+
+/* `owner`: a first-class heap's id, or 0. align: a power of two up to HK_MAX_ALIGN. The block's
+ * bytes are zero when want_zero. */
+void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner);
+/* Usable bytes and owner of the live block at p; 0: there is none. */
+size_t hk_huge_usable(const void *p, uint32_t *owner);
+/* Frees the live block at p. */
+void hk_huge_free(void *p, struct hk_offence where);
+/* Aborts when p is a freed huge block, or points into one. */
+void hk_huge_explain(const void *p, struct hk_offence where);
+/* Resizes, moving pages instead of bytes; NULL: refused, and the block is as before. */
+void *hk_huge_resize(void *p, size_t size);
+/* Frees all blocks of a first-class heap. */
+void hk_huge_free_all(uint32_t owner);
+/* Purges one dirty cached range, and keeps its addresses; returns its bytes. */
+size_t hk_huge_purge(void);
+/* Unmaps cached ranges; returns the dirty bytes in them. */
+size_t hk_huge_trim(void);
+
+struct hk_huge_count {
+	size_t live_bytes, live_blocks, cached_bytes, dirty_bytes;
+};
+struct hk_huge_count hk_huge_count(void);
+
+/* fn for each live block until it returns false; true: it never did. Called with the registry
+ * locked. */
+bool hk_huge_walk(bool (*fn)(void *p, size_t bytes, uint32_t owner, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "slab/span.h"
+
+#include "base/check.h"
+#include "base/tele.h"
+#include "superslab/release.h" /* hk_out */
+
+/* A cached span serves requests down to seven eighths of its size. */
+#define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 8)
+
+static void count_out(int64_t units)
+{
+	atomic_fetch_add_explicit(&hk_out, units * (int64_t)HK_UNIT_BYTES, memory_order_relaxed);
+}
+
+static void mark_inside(hk_unit unit, uint32_t units)
+{
+	for (uint32_t i = 0; i < units; i++)
+		hk_page_set(unit + i, hk_word_kind(HK_KIND_SPAN_INSIDE, 0));
+}
+
+static void mark_free(hk_unit unit, uint32_t units)
+{
+	for (uint32_t i = 0; i < units; i++)
+		hk_page_set(unit + i, hk_word_kind(HK_KIND_FREE, 0));
+}
+
+static void mark_start(const struct hk_span *s, bool live)
+{
+	hk_page_set(s->unit, live ? hk_word_kind(HK_KIND_SPAN, 0)
+				  : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN));
+}
+
+struct hk_span *hk_span_around(hk_unit unit)
+{
+	while (hk_word_id(hk_page_word(unit)) == HK_KIND_SPAN_INSIDE)
+		unit--;
+	return hk_span_at(unit);
+}
+
+struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, bool *zero)
+{
+	struct hk_run run;
+	struct hk_span *s;
+
+	if (!hk_pool_take(units, align, want_zero ? HK_WISH_ZERO : HK_WISH_ANY, &run))
+		return NULL;
+	s = hk_span_at(run.unit);
+	s->next = s->prev = NULL;
+	s->unit = run.unit;
+	s->units = units;
+	s->owner = 0;
+	mark_inside(run.unit + 1, units - 1);
+	mark_start(s, true);
+	count_out(units);
+	*zero = run.dirty == 0;
+	return s;
+}
+
+void hk_span_give(struct hk_span *s)
+{
+	mark_start(s, false);
+	mark_free(s->unit + 1, s->units - 1);
+	count_out(-(int64_t)s->units);
+	hk_pool_give(s->unit, s->units, s->units);
+}
+
+struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units)
+{
+	for (uint32_t i = cache->count; i-- > 0;) {
+		struct hk_span *s = cache->span[i];
+
+		if (!FITS(s->units, units))
+			continue;
+		cache->count--;
+		for (uint32_t j = i; j < cache->count; j++)
+			cache->span[j] = cache->span[j + 1];
+		cache->units -= s->units;
+		mark_start(s, true);
+		HK_TELE(span, lifo_hit, 1);
+		return s;
+	}
+	HK_TELE(span, lifo_miss, 1);
+	return NULL;
+}
+
+static void drop_oldest(struct hk_bigcache *cache)
+{
+	struct hk_span *s = cache->span[0];
+
+	cache->count--;
+	for (uint32_t j = 0; j < cache->count; j++)
+		cache->span[j] = cache->span[j + 1];
+	cache->units -= s->units;
+	hk_span_give(s);
+}
+
+bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave)
+{
+	*gave = 0;
+	if (s->units > cache->limit)
+		return false;
+	while (cache->count == HK_BIGCACHE_SPANS || cache->units + s->units > cache->limit) {
+		*gave += hk_span_bytes(cache->span[0]);
+		drop_oldest(cache);
+	}
+	mark_start(s, false);
+	cache->span[cache->count++] = s;
+	cache->units += s->units;
+	return true;
+}
+
+void hk_bigcache_empty(struct hk_bigcache *cache)
+{
+	while (cache->count != 0)
+		drop_oldest(cache);
+}
+
+bool hk_span_resize(struct hk_span *s, uint32_t units)
+{
+	uint32_t old = s->units;
+	struct hk_run run;
+
+	if (units > old) {
+		if (!hk_pool_extend(s->unit + old, units - old, &run))
+			return false;
+		mark_inside(s->unit + old, units - old);
+		count_out((int64_t)units - old);
+	} else if (units < old) {
+		mark_free(s->unit + units, old - units);
+		count_out((int64_t)units - old);
+		hk_pool_give(s->unit + units, old - units, old - units);
+	}
+	s->units = units;
+	return true;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_SLAB_SPAN_H
+#define HK_SLAB_SPAN_H
+/* BOX span - runs of units that are one large block each, and BigCache in front of the pool.
+ * Owns:       struct hk_span; page-map words of spans; struct hk_bigcache.
+ * Invariants: SP1 a live span's words are SPAN, then SPAN_INSIDE for its other units
+ *             SP2 a cached span's first word is FREE | WAS_SPAN: a second free is seen at once
+ *             SP3 the units in a BigCache are at most its limit
+ * Threads:    a span may be freed by any thread. A BigCache belongs to the thread that runs its heap.
+ * Locks:      takes HK_RANK_POOL inside, when BigCache does not serve.
+ * Fails:      NULL when the system refuses memory.
+ *
+ * BigCache (L2.5) has two levels: a private LIFO of a few spans, without lock or atomics, and behind
+ * it the dirty side of the shared pool, where spans split and coalesce. Spans in the LIFO count as
+ * out; its limit is a grant, as the bins' limits are. */
+#include "base/base.h"
+#include "superslab/arena.h"
+#include "superslab/pool.h"
+
+struct hk_span {
+	struct hk_span *next, *prev; /* spans of a first-class heap [lock of that heap] */
+	hk_unit unit;		     /* [const] */
+	uint32_t units;		     /* [whoever owns the block] */
+	uint32_t owner;		     /* id of a first-class heap, or 0 [const] */
+};
+static_assert(sizeof(struct hk_span) <= HK_UNIT_UPPER, "fits the upper part of a unit's record");
+
+#define HK_BIGCACHE_SPANS 8u
+
+struct hk_bigcache {
+	struct hk_span *span[HK_BIGCACHE_SPANS]; /* the newest last */
+	uint32_t count;
+	uint32_t units; /* in all of them */
+	uint32_t limit; /* units */
+};
+
+/* The span that begins at `unit`, which has a SPAN word. */
+HK_INLINE struct hk_span *hk_span_at(hk_unit unit)
+{
+	return (struct hk_span *)(void *)hk_unit_meta(unit)->upper;
+}
+HK_INLINE size_t hk_span_bytes(const struct hk_span *s) { return (size_t)s->units << HK_UNIT_SHIFT; }
+
+/* The span that a SPAN_INSIDE unit belongs to. */
+struct hk_span *hk_span_around(hk_unit unit);
+
+/* From the pool. *zero: every byte is known to be zero. align in units. */
+struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, bool *zero);
+/* To the pool. */
+void hk_span_give(struct hk_span *s);
+
+/* From the private LIFO; NULL when nothing in it fits. */
+struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units);
+/* Into it; spans that must leave for it go to the pool, *gave is their bytes. false: s is larger than
+ * the limit, and still the caller's. */
+bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave);
+/* Gives all to the pool. */
+void hk_bigcache_empty(struct hk_bigcache *cache);
+
+/* Grows into the free units behind it, or gives back the units beyond `units`. */
+bool hk_span_resize(struct hk_span *s, uint32_t units);
+
+#endif

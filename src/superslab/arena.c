@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "superslab/arena.h"
+
+#include "base/check.h"
+#include "base/options.h"
+#include "os/os.h"
+#include "superslab/meta.h"
+
+/* Pieces of the first SuperSlab: under 2 MiB, so that THP=always does not fault in all of it for a
+ * program that needs a few KiB. */
+#define FIRST_PIECE 8u
+/* Growth: an eighth of what is mapped, at most this much. */
+#define MAX_STEP (4 * HK_SS_UNITS)
+/* How often growth steps over somebody else's mapping before it lets the kernel choose. */
+#define MAX_SKIPS 64u
+/* The random gap above the arena: up to 64 GiB. */
+#define GAP_SUPERSLABS ((uint64_t)1 << 15)
+
+_Atomic uint32_t hk_page_map[HK_MAP_UNITS];
+uintptr_t hk_arena_base;
+struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
+
+static struct {
+	_Atomic hk_unit next;	 /* first unit that was never tried [lock POOL] */
+	_Atomic size_t mapped;	 /* units */
+	_Atomic uint32_t windows; /* release / acquire */
+	uintptr_t window[HK_WINDOWS]; /* address >> HK_WINDOW_SHIFT; [const] below `windows` */
+} arena;
+
+#define ARENA_BYTES ((uintptr_t)HK_ARENA_UNITS << HK_UNIT_SHIFT)
+
+hk_unit hk_arena_unit(const void *p)
+{
+	size_t unit = hk_arena_offset(p) >> HK_UNIT_SHIFT;
+	uint32_t windows;
+
+	if (unit < HK_ARENA_UNITS && HK_LOAD_FOLDED(hk_arena_base) != 0)
+		return (hk_unit)unit;
+	windows = atomic_load_explicit(&arena.windows, memory_order_acquire);
+	for (uint32_t i = 0; i < windows; i++) {
+		if (arena.window[i] == (uintptr_t)p >> HK_WINDOW_SHIFT) {
+			uint32_t in_window = (uint32_t)((uintptr_t)p >> HK_UNIT_SHIFT);
+
+			return HK_ARENA_UNITS + i * HK_WINDOW_UNITS + in_window % HK_WINDOW_UNITS;
+		}
+	}
+	return HK_NO_UNIT;
+}
+
+void *hk_arena_address(hk_unit unit)
+{
+	uint32_t beyond = unit - HK_ARENA_UNITS;
+	uintptr_t window;
+
+	if (unit < HK_ARENA_UNITS)
+		return (void *)(hk_arena_base + ((uintptr_t)unit << HK_UNIT_SHIFT));
+	window = arena.window[beyond / HK_WINDOW_UNITS] << HK_WINDOW_SHIFT;
+	return (void *)(window + ((uintptr_t)(beyond % HK_WINDOW_UNITS) << HK_UNIT_SHIFT));
+}
+
+size_t hk_arena_mapped(void)
+{
+	return atomic_load_explicit(&arena.mapped, memory_order_relaxed) << HK_UNIT_SHIFT;
+}
+
+hk_unit hk_arena_end(void) { return atomic_load_explicit(&arena.next, memory_order_relaxed); }
+
+uint32_t hk_arena_windows(void)
+{
+	return atomic_load_explicit(&arena.windows, memory_order_acquire);
+}
+
+/* Where the kernel puts mappings: beside this library when the loader mapped it, else where a
+ * mapping lands (static programs lie far below). */
+static uintptr_t seen_address(void)
+{
+	uintptr_t here = (uintptr_t)&hk_page_map;
+	void *probe;
+
+	if (here > ARENA_BYTES + (GAP_SUPERSLABS + 1) * HK_SS_BYTES)
+		return here;
+	probe = hk_os_map(hk_os_page());
+	if (probe == NULL)
+		return 0;
+	hk_os_unmap(probe, hk_os_page());
+	return (uintptr_t)probe;
+}
+
+/* Far enough below that the arena, growing up, and the kernel, growing down, do not meet. */
+static bool choose_base(void)
+{
+	uintptr_t seen = hk_align_down(seen_address(), HK_SS_BYTES);
+	uintptr_t gap = (uintptr_t)(hk_os_seed() % GAP_SUPERSLABS) * HK_SS_BYTES;
+
+	if (seen <= ARENA_BYTES + HK_SS_BYTES)
+		return false;
+	if (seen <= ARENA_BYTES + gap + HK_SS_BYTES)
+		gap = 0;
+	hk_arena_base = seen - ARENA_BYTES - gap;
+	return true;
+}
+
+static bool have_records(hk_unit first, uint32_t units)
+{
+	for (hk_unit ss = first / HK_SS_UNITS; ss <= (first + units - 1) / HK_SS_UNITS; ss++) {
+		struct hk_superslab *records;
+
+		if (hk_ss_of(ss * HK_SS_UNITS) != NULL)
+			continue;
+		records = hk_meta_alloc(sizeof(*records), alignof(struct hk_superslab));
+		if (records == NULL)
+			return false;
+		atomic_store_explicit(&hk_ss_table[ss], records, memory_order_release);
+	}
+	return true;
+}
+
+static void prefault(void *p, size_t bytes)
+{
+	switch ((enum hk_prefault)hk_option(HK_OPT_SS_PREFAULT)) {
+	case HK_PREFAULT_OFF:
+		return;
+	case HK_PREFAULT_POPULATE:
+		hk_os_populate(p, bytes);
+		return;
+	case HK_PREFAULT_TOUCH:
+		for (size_t i = 0; i < bytes; i += hk_os_page())
+			((volatile char *)p)[i] = 0;
+		return;
+	}
+}
+
+/* Makes units of the mapping at `first`; unmaps it when their records can't be had. */
+static bool adopt_mapping(hk_unit first, uint32_t units)
+{
+	size_t bytes = (size_t)units << HK_UNIT_SHIFT;
+
+	if (!have_records(first, units)) {
+		hk_os_unmap(hk_arena_address(first), bytes);
+		return false;
+	}
+	prefault(hk_arena_address(first), bytes);
+	for (uint32_t i = 0; i < units; i++)
+		hk_page_set(first + i, hk_word_kind(HK_KIND_FREE, 0));
+	for (uint32_t i = 0; i < units; i++)
+		hk_ss_of(first + i)->used++;
+	atomic_fetch_add_explicit(&arena.mapped, units, memory_order_relaxed);
+	return true;
+}
+
+/* How many units to map at `next` for a request of `units`. */
+static uint32_t step(hk_unit next, uint32_t units)
+{
+	size_t grown = atomic_load_explicit(&arena.mapped, memory_order_relaxed) / 8;
+	uint32_t want = (uint32_t)hk_max(units, hk_min(grown, MAX_STEP));
+	hk_unit end;
+
+	if (next < HK_SS_UNITS)
+		end = (hk_unit)hk_align_up(next + want, FIRST_PIECE);
+	else
+		end = (hk_unit)hk_align_up(next + want, HK_SS_UNITS);
+	return end - next;
+}
+
+/* Maps units at the arena's end. *taken: somebody else is there. */
+static bool grow_at(hk_unit next, uint32_t units, bool *taken)
+{
+	size_t bytes = (size_t)units << HK_UNIT_SHIFT;
+
+	*taken = true;
+	if (next + units > HK_ARENA_UNITS)
+		return false;
+	if (hk_os_map_at(hk_arena_address(next), bytes, taken) == NULL)
+		return false;
+	atomic_store_explicit(&arena.next, next + units, memory_order_relaxed);
+	return adopt_mapping(next, units);
+}
+
+static bool grow_first(uint32_t units, hk_unit *first, uint32_t *got)
+{
+	hk_unit next = hk_arena_end();
+
+	if (hk_arena_base == 0 && !choose_base())
+		return false;
+	for (uint32_t skip = 1; skip <= MAX_SKIPS; skip++) {
+		uint32_t want = step(next, units);
+		bool taken;
+
+		if (grow_at(next, want, &taken) ||
+		    (!taken && want > units && grow_at(next, want = units, &taken))) {
+			*first = next;
+			*got = want;
+			return true;
+		}
+		if (!taken || next + units > HK_ARENA_UNITS)
+			return false;
+		next = (hk_unit)hk_align_up(next + 1, HK_SS_UNITS) + (skip - 1) * HK_SS_UNITS;
+	}
+	return false;
+}
+
+/* The number of the window around `address`, made when there is none yet. */
+static bool find_window(uintptr_t address)
+{
+	uint32_t windows = hk_arena_windows();
+
+	if (hk_arena_unit((void *)address) != HK_NO_UNIT)
+		return true;
+	if (windows == HK_WINDOWS)
+		return false;
+	arena.window[windows] = address >> HK_WINDOW_SHIFT;
+	atomic_store_explicit(&arena.windows, windows + 1, memory_order_release);
+	return true;
+}
+
+/* Maps units wherever the kernel likes. */
+static bool grow_anywhere(uint32_t units, hk_unit *first, uint32_t *got)
+{
+	size_t bytes = hk_align_up((size_t)units << HK_UNIT_SHIFT, HK_SS_BYTES);
+	char *raw = hk_os_map(bytes + HK_SS_BYTES);
+	char *start = (char *)hk_align_up((uintptr_t)raw, HK_SS_BYTES);
+	size_t before = (size_t)(start - raw);
+	uintptr_t last = (uintptr_t)start + bytes - 1;
+
+	if (raw == NULL)
+		return false;
+	if (before != 0)
+		hk_os_unmap(raw, before);
+	if (before != HK_SS_BYTES)
+		hk_os_unmap(start + bytes, HK_SS_BYTES - before);
+	/* a run must lie within one window, since its units are counted on */
+	if ((uintptr_t)start >> HK_WINDOW_SHIFT != last >> HK_WINDOW_SHIFT ||
+	    !find_window((uintptr_t)start) ||
+	    hk_arena_unit(start) + (bytes >> HK_UNIT_SHIFT) - 1 != hk_arena_unit((void *)last)) {
+		hk_os_unmap(start, bytes);
+		return false;
+	}
+	*first = hk_arena_unit(start);
+	*got = (uint32_t)(bytes >> HK_UNIT_SHIFT);
+	return adopt_mapping(*first, *got);
+}
+
+bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got)
+{
+	return grow_first(units, first, got) || grow_anywhere(units, first, got);
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "superslab/pool.h"
+
+#include "base/check.h"
+#include "base/tele.h"
+#include "os/lock.h"
+#include "superslab/release.h" /* hk_dirty_add: the pool's part of D */
+
+/* Lengths 1 … 32 have a tier each, longer ones four a doubling. */
+#define TIERS 128u
+#define EXACT_TIERS HK_SS_UNITS
+/* How many runs of a tier are looked at for the fullest SuperSlab, or the first that is long enough. */
+#define LOOKS 8u
+
+struct tier {
+	struct hk_run_node *head, *tail; /* head: given last */
+};
+
+static struct {
+	struct hk_lock lock;
+	struct tier tier[2][TIERS];   /* [0] clean, [1] with dirty units [lock POOL] */
+	uint64_t used[2][TIERS / 64]; /* bit a tier: not empty [lock POOL] */
+	size_t free_units, dirty_units; /* [lock POOL] */
+} pool = { .lock = HK_LOCK_INIT(HK_RANK_POOL) };
+
+static unsigned tier_of(uint32_t units)
+{
+	unsigned shift;
+
+	if (units <= EXACT_TIERS)
+		return units - 1;
+	shift = hk_log2(units); /* 5 … */
+	return EXACT_TIERS - 1 + (shift - 5) * 4 + ((units >> (shift - 2)) & 3u) + 1;
+}
+
+/* ---- Marks a unit: bits of its SuperSlab's masks ---- */
+
+static uint32_t mask_of(hk_unit unit, uint32_t units)
+{
+	return (units == HK_SS_UNITS ? ~0u : (1u << units) - 1) << unit % HK_SS_UNITS;
+}
+
+/* Units of [unit, end) that share a SuperSlab with `unit`. */
+static uint32_t in_one_superslab(hk_unit unit, hk_unit end)
+{
+	return (uint32_t)hk_min(end - unit, HK_SS_UNITS - unit % HK_SS_UNITS);
+}
+
+static uint32_t count_dirty(hk_unit unit, uint32_t units)
+{
+	uint32_t count = 0, n;
+
+	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
+		n = in_one_superslab(u, end);
+		count += (uint32_t)__builtin_popcount(hk_ss_of(u)->dirty & mask_of(u, n));
+	}
+	return count;
+}
+
+static void mark_dirty(hk_unit unit, uint32_t units)
+{
+	uint32_t n;
+
+	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
+		n = in_one_superslab(u, end);
+		hk_ss_of(u)->dirty |= mask_of(u, n);
+		hk_ss_of(u)->purged &= ~mask_of(u, n);
+	}
+}
+
+static void mark_purged(hk_unit unit, uint32_t units)
+{
+	uint64_t now = hk_os_now_ns();
+	uint32_t n;
+
+	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
+		n = in_one_superslab(u, end);
+		hk_ss_of(u)->dirty &= ~mask_of(u, n);
+		hk_ss_of(u)->purged |= mask_of(u, n);
+		hk_ss_of(u)->purged_at = now;
+	}
+}
+
+static void count_used(hk_unit unit, uint32_t units, bool taken)
+{
+	uint32_t n;
+
+	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
+		n = in_one_superslab(u, end);
+		hk_ss_of(u)->used += taken ? n : -n;
+	}
+}
+
+/* Tells the release policy when units that were purged a moment ago are wanted again. */
+static void note_refaults(hk_unit unit, uint32_t units)
+{
+	uint32_t n;
+
+	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
+		struct hk_superslab *ss = hk_ss_of(u);
+		uint32_t again;
+
+		n = in_one_superslab(u, end);
+		again = ss->purged & mask_of(u, n);
+		if (again == 0)
+			continue;
+		ss->purged &= ~again;
+		hk_release_note_refault((uint32_t)__builtin_popcount(again), ss->purged_at,
+					&ss->refaults);
+	}
+}
+
+/* ---- Runs in tiers ---- */
+
+static void link_run(struct hk_run_node *run)
+{
+	unsigned side = run->dirty != 0, t = tier_of(run->units);
+	struct tier *tier = &pool.tier[side][t];
+
+	run->prev = NULL;
+	run->next = tier->head;
+	if (tier->head != NULL)
+		tier->head->prev = run;
+	else
+		tier->tail = run;
+	tier->head = run;
+	pool.used[side][t / 64] |= 1ull << t % 64;
+}
+
+static void unlink_run(struct hk_run_node *run)
+{
+	unsigned side = run->dirty != 0, t = tier_of(run->units);
+	struct tier *tier = &pool.tier[side][t];
+
+	if (run->prev != NULL)
+		run->prev->next = run->next;
+	else
+		tier->head = run->next;
+	if (run->next != NULL)
+		run->next->prev = run->prev;
+	else
+		tier->tail = run->prev;
+	if (tier->head == NULL)
+		pool.used[side][t / 64] &= ~(1ull << t % 64);
+}
+
+static bool is_pooled(hk_unit unit)
+{
+	uint32_t word = hk_page_word(unit);
+
+	return hk_word_id(word) == HK_KIND_FREE && (word & HK_WORD_POOLED) != 0;
+}
+
+/* What the word tells about the unit's last use stays, for the message of a second free. */
+static void set_pooled(hk_unit unit, bool pooled)
+{
+	uint32_t word = hk_page_word(unit);
+
+	hk_assert(hk_word_id(word) == HK_KIND_FREE);
+	hk_page_set(unit, pooled ? word | HK_WORD_POOLED : word & ~HK_WORD_POOLED);
+}
+
+/* Makes [unit, unit + units) a run of the pool; its neighbours are not free. */
+static void insert_run(hk_unit unit, uint32_t units, uint32_t dirty)
+{
+	struct hk_run_node *run = &hk_unit_meta(unit)->run;
+	struct hk_run_node *last = &hk_unit_meta(unit + units - 1)->run;
+
+	*last = (struct hk_run_node){ .unit = unit, .units = units };
+	*run = (struct hk_run_node){ .unit = unit, .units = units, .dirty = dirty };
+	for (uint32_t i = 0; i < units; i++)
+		set_pooled(unit + i, true);
+	link_run(run);
+	pool.free_units += units;
+	pool.dirty_units += dirty;
+	hk_dirty_add((int64_t)dirty << HK_UNIT_SHIFT);
+}
+
+static void remove_run(struct hk_run_node *run)
+{
+	unlink_run(run);
+	pool.free_units -= run->units;
+	pool.dirty_units -= run->dirty;
+	hk_dirty_add(-((int64_t)run->dirty << HK_UNIT_SHIFT));
+}
+
+/* PO1: coalesces with free neighbours, not across the seam of two windows. */
+static void put(hk_unit unit, uint32_t units)
+{
+	count_used(unit, units, false);
+	if (unit % HK_WINDOW_UNITS != 0 && is_pooled(unit - 1)) {
+		hk_unit before = hk_unit_meta(unit - 1)->run.unit;
+
+		remove_run(&hk_unit_meta(before)->run);
+		units += unit - before;
+		unit = before;
+	}
+	if ((unit + units) % HK_WINDOW_UNITS != 0 && is_pooled(unit + units)) {
+		struct hk_run_node *behind = &hk_unit_meta(unit + units)->run;
+
+		remove_run(behind);
+		units += behind->units;
+	}
+	insert_run(unit, units, count_dirty(unit, units));
+}
+
+/* Takes [unit, unit + units) out of `run`, which holds it; what is left goes back into tiers. */
+static void cut(struct hk_run_node *run, hk_unit unit, uint32_t units, struct hk_run *out)
+{
+	hk_unit first = run->unit, end = run->unit + run->units;
+
+	remove_run(run);
+	*out = (struct hk_run){ unit, units, count_dirty(unit, units) };
+	if (unit > first)
+		insert_run(first, unit - first, count_dirty(first, unit - first));
+	if (unit + units < end)
+		insert_run(unit + units, end - unit - units,
+			   count_dirty(unit + units, end - unit - units));
+	/* PO3: neighbours that come back must not join what is in somebody's hand */
+	set_pooled(unit, false);
+	set_pooled(unit + units - 1, false);
+	count_used(unit, units, true);
+}
+
+/* The first non-empty tier from `t` on, or TIERS. */
+static unsigned next_tier(unsigned side, unsigned t)
+{
+	for (unsigned word = t / 64; word < TIERS / 64; word++) {
+		uint64_t bits = pool.used[side][word];
+
+		if (word == t / 64)
+			bits &= ~0ull << t % 64;
+		if (bits != 0)
+			return word * 64 + (unsigned)__builtin_ctzll(bits);
+	}
+	return TIERS;
+}
+
+/* Among the first runs of a tier: one of at least `units`, in the fullest SuperSlab. */
+static struct hk_run_node *fullest(const struct tier *tier, uint32_t units)
+{
+	struct hk_run_node *best = NULL, *run = tier->head;
+	uint32_t best_used = 0;
+
+	for (unsigned i = 0; i < LOOKS && run != NULL; i++, run = run->next) {
+		uint32_t used = hk_ss_of(run->unit)->used;
+
+		if (run->units >= units && (best == NULL || used > best_used)) {
+			best = run;
+			best_used = used;
+		}
+	}
+	return best;
+}
+
+static struct hk_run_node *find(unsigned side, uint32_t units)
+{
+	for (unsigned t = next_tier(side, tier_of(units)); t < TIERS; t = next_tier(side, t + 1)) {
+		struct hk_run_node *run = fullest(&pool.tier[side][t], units);
+
+		if (run != NULL)
+			return run;
+	}
+	return NULL;
+}
+
+/* Where to cut `units` out of a run: at the first dirty unit, as far as they fit. */
+static hk_unit best_place(const struct hk_run_node *run, uint32_t units)
+{
+	hk_unit last = run->unit + run->units - units;
+	hk_unit u = run->unit;
+
+	if (run->dirty == 0 || run->dirty == run->units)
+		return u;
+	while (u < last && count_dirty(u, 1) == 0)
+		u++;
+	return u;
+}
+
+/* The first unit from `unit` on whose address is a multiple of `align` units. */
+static hk_unit align_unit(hk_unit unit, uint32_t align)
+{
+	size_t number = (uintptr_t)hk_arena_address(unit) >> HK_UNIT_SHIFT;
+
+	return unit + (hk_unit)(hk_align_up(number, align) - number);
+}
+
+static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish)
+{
+	unsigned first_side = wish == HK_WISH_ANY;
+	struct hk_run_node *run = find(first_side, units);
+	hk_unit unit;
+	uint32_t got;
+
+	if (run == NULL)
+		run = find(!first_side, units);
+	if (run == NULL && hk_arena_grow(units, &unit, &got)) {
+		put(unit, got);
+		run = find(0, units);
+		if (run == NULL) /* joined a run with dirty units */
+			run = find(1, units);
+	}
+	return run;
+}
+
+bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct hk_run *out)
+{
+	struct hk_run_node *run;
+
+	hk_lock_take(&pool.lock);
+	run = find_or_grow(units + align - 1, wish);
+	if (run != NULL) {
+		hk_unit unit = align == 1 ? best_place(run, units) : align_unit(run->unit, align);
+
+		cut(run, unit, units, out);
+		note_refaults(unit, units);
+		HK_TELE(pool, take, 1);
+	}
+	hk_lock_drop(&pool.lock);
+	return run != NULL;
+}
+
+uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
+{
+	uint32_t got = 0;
+
+	hk_lock_take(&pool.lock);
+	while (got < count) {
+		struct hk_run_node *run = find_or_grow(1, HK_WISH_ANY);
+
+		if (run == NULL)
+			break;
+		cut(run, best_place(run, 1), 1, &out[got]);
+		note_refaults(out[got].unit, 1);
+		got++;
+	}
+	hk_lock_drop(&pool.lock);
+	HK_TELE(pool, take, got);
+	return got;
+}
+
+bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out)
+{
+	bool fits;
+
+	hk_lock_take(&pool.lock);
+	fits = end % HK_WINDOW_UNITS != 0 && is_pooled(end) &&
+	       hk_unit_meta(end)->run.units >= units;
+	if (fits) {
+		cut(&hk_unit_meta(end)->run, end, units, out);
+		note_refaults(end, units);
+	}
+	hk_lock_drop(&pool.lock);
+	return fits;
+}
+
+void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched)
+{
+	hk_assert(touched <= units);
+	hk_lock_take(&pool.lock);
+	mark_dirty(unit, touched);
+	put(unit, units);
+	hk_lock_drop(&pool.lock);
+	HK_TELE(pool, give, 1);
+}
+
+/* The last dirty units in a row of a run, at most `max`. */
+static hk_unit last_dirty(const struct hk_run_node *run, uint32_t max, uint32_t *units)
+{
+	hk_unit end = run->unit + run->units;
+	hk_unit u;
+
+	while (count_dirty(end - 1, 1) == 0)
+		end--;
+	for (u = end - 1; u > run->unit && end - u < max && count_dirty(u - 1, 1) != 0; u--)
+		;
+	*units = end - u;
+	return u;
+}
+
+bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
+{
+	struct hk_run_node *run = NULL;
+	uint32_t units;
+
+	hk_lock_take(&pool.lock);
+	for (unsigned word = TIERS / 64; word-- > 0 && run == NULL;) {
+		uint64_t bits = pool.used[1][word];
+
+		/* the longest, and of these the one that has waited longest */
+		if (bits != 0)
+			run = pool.tier[1][word * 64 + 63 - (unsigned)__builtin_clzll(bits)].tail;
+	}
+	if (run != NULL) {
+		hk_unit unit = last_dirty(run, max, &units);
+
+		cut(run, unit, units, out);
+	}
+	hk_lock_drop(&pool.lock);
+	return run != NULL;
+}
+
+void hk_pool_give_purged(const struct hk_run *run, bool purged)
+{
+	hk_lock_take(&pool.lock);
+	if (purged)
+		mark_purged(run->unit, run->units);
+	put(run->unit, run->units);
+	hk_lock_drop(&pool.lock);
+}
+
+void hk_pool_count(size_t *free_units, size_t *dirty_units)
+{
+	hk_lock_take(&pool.lock);
+	*free_units = pool.free_units;
+	*dirty_units = pool.dirty_units;
+	hk_lock_drop(&pool.lock);
+}
+
+static void check_run(const struct hk_run_node *run, unsigned side, unsigned t)
+{
+	hk_unit end = run->unit + run->units;
+
+	hk_walk(PO2, tier_of(run->units) == t && (run->dirty != 0) == side);
+	hk_walk(PO2, run->dirty == count_dirty(run->unit, run->units));
+	hk_walk(PO1, run->unit % HK_WINDOW_UNITS == 0 || !is_pooled(run->unit - 1));
+	hk_walk(PO1, end % HK_WINDOW_UNITS == 0 || !is_pooled(end));
+	hk_walk(PO1, hk_unit_meta(end - 1)->run.unit == run->unit);
+	for (hk_unit u = run->unit; u < end; u++)
+		hk_walk(PO3, is_pooled(u));
+}
+
+void hk_pool_check(void)
+{
+	size_t free_units = 0, dirty_units = 0;
+
+	for (unsigned side = 0; side < 2; side++) {
+		for (unsigned t = next_tier(side, 0); t < TIERS; t = next_tier(side, t + 1)) {
+			const struct hk_run_node *run = pool.tier[side][t].head;
+
+			for (; run != NULL; run = run->next) {
+				check_run(run, side, t);
+				free_units += run->units;
+				dirty_units += run->dirty;
+			}
+		}
+	}
+	hk_walk(PO2, free_units == pool.free_units);
+	hk_walk(PO4, dirty_units == pool.dirty_units);
+}
+
+void hk_pool_lock(void) { hk_lock_take(&pool.lock); }
+void hk_pool_unlock(void) { hk_lock_drop(&pool.lock); }
+void hk_pool_reset(void) { hk_lock_reset(&pool.lock); }

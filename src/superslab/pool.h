@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_SUPERSLAB_POOL_H
+#define HK_SUPERSLAB_POOL_H
+/* BOX pool - the shared pool: every free unit that is in nobody's hand.
+ * Owns:       the tiers; dirty and used marks of SuperSlabs.
+ * Invariants: PO1 free neighbours are one run: coalesced across SuperSlabs, within 4 GiB windows
+ *             PO2 a run is in the tier of its length, on the dirty side <=> one of its units is dirty
+ *             PO3 every unit of a run has the word FREE | POOLED; the first and last unit of what
+ *                 was taken does not
+ *             PO4 the dirty bytes of the pool are part of hk_release's D
+ * Threads:    any.
+ * Locks:      takes HK_RANK_POOL; the arena grows, and the kernel is asked for memory, inside it.
+ * Fails:      take: false when the system refuses memory; nothing has changed then.
+ *
+ * A tier holds the runs of one length (of a range of lengths above 32 units). Taking from the
+ * shortest run that fits fills the fullest SuperSlabs first, so that others empty; among runs of
+ * one tier, the one in the fullest SuperSlab is taken. Dirty runs come before clean ones: a page
+ * fault costs more than a hundred list operations. */
+#include "base/base.h"
+#include "superslab/arena.h"
+
+struct hk_run {
+	hk_unit unit;
+	uint32_t units;
+	uint32_t dirty; /* units of it that may be other than zero; 0: all zero */
+};
+
+enum hk_pool_wish {
+	HK_WISH_ANY,  /* dirty units before clean ones */
+	HK_WISH_ZERO, /* clean units before dirty ones */
+};
+
+/* `units` in a row, the first at a multiple of `align` units (a power of two) by address. */
+bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct hk_run *out);
+/* Up to `count` single units under one lock; returns how many. */
+uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out);
+/* Exactly the units behind `end`, when all of them are free; for growth in place. */
+bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out);
+/* The first `touched` of them become dirty, the others keep their mark. */
+void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched);
+
+/* For the release policy: takes up to `max` dirty units in a row out of the longest run; false when
+ * nothing is dirty. */
+bool hk_pool_take_dirty(uint32_t max, struct hk_run *out);
+/* Gives back units whose pages were purged (zero), or could not be (!purged: dirty for ever). */
+void hk_pool_give_purged(const struct hk_run *run, bool purged);
+
+/* Units free in the pool, and of them dirty. */
+void hk_pool_count(size_t *free_units, size_t *dirty_units);
+
+/* Proves PO1 … PO4; O(units). Called with the pool locked. */
+void hk_pool_check(void);
+
+/* For fork and the walker. */
+void hk_pool_lock(void);
+void hk_pool_unlock(void);
+void hk_pool_reset(void);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "superslab/release.h"
+
+#include "base/options.h"
+#include "base/tele.h"
+#include "os/os.h"
+#include "superslab/pool.h"
+
+#define MIN_INSTALMENT (256 * HK_KiB)
+#define MAX_INSTALMENT (2 * HK_MiB)
+/* A unit that is wanted again this soon should not have been purged. */
+#define REFAULT_NS 1000000000ull
+/* Twice in a row, before it counts. */
+#define REFAULT_STREAK 2u
+/* earned falls by half in this time. */
+#define EARNED_HALF_LIFE_NS 10000000000ull
+
+struct hk_release_hooks hk_release_hooks;
+_Atomic int64_t hk_dirty;
+_Atomic int64_t hk_granted;
+_Atomic int64_t hk_out;
+_Atomic int64_t hk_flying;
+
+static struct {
+	_Atomic size_t earned;	     /* bytes */
+	_Atomic uint64_t earned_at;  /* coarse ns of the last change */
+	_Atomic size_t peak_live;    /* recent */
+	_Atomic uint64_t purged;
+} release;
+
+/* Sums of deltas may dip below zero for a moment. */
+static size_t positive(int64_t n) { return n > 0 ? (size_t)n : 0; }
+
+static int64_t load(_Atomic int64_t *account)
+{
+	return atomic_load_explicit(account, memory_order_relaxed);
+}
+
+size_t hk_release_live(void) { return positive(load(&hk_out) - load(&hk_flying)); }
+
+size_t hk_release_held(void) { return positive(load(&hk_dirty) + load(&hk_granted)); }
+
+size_t hk_release_bound(void)
+{
+	size_t target = (size_t)hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB) * HK_MiB;
+	size_t live = hk_release_live();
+	size_t earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
+	size_t bound = hk_option(HK_OPT_BOUND) + live / 100 * hk_option(HK_OPT_BOUND_SHARE) +
+		       hk_min(earned, hk_option(HK_OPT_EARNED));
+
+	if (target != 0 && live + bound > target)
+		return target > live ? target - live : 0;
+	return bound;
+}
+
+/* Halves `earned` for each half-life that has passed. */
+static void decay_earned(uint64_t now)
+{
+	uint64_t since = now - atomic_load_explicit(&release.earned_at, memory_order_relaxed);
+	size_t earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
+
+	if (earned == 0 || since < EARNED_HALF_LIFE_NS)
+		return;
+	earned >>= hk_min(since / EARNED_HALF_LIFE_NS, 63);
+	atomic_store_explicit(&release.earned, earned, memory_order_relaxed);
+	atomic_store_explicit(&release.earned_at, now, memory_order_relaxed);
+	atomic_store_explicit(&release.peak_live, hk_release_live(), memory_order_relaxed);
+}
+
+void hk_release_note_refault(uint32_t units, uint64_t when, uint32_t *streak)
+{
+	uint64_t now = hk_os_now_ns();
+	size_t live = hk_release_live();
+	size_t peak = atomic_load_explicit(&release.peak_live, memory_order_relaxed);
+	size_t cap, earned;
+
+	if (now - when > REFAULT_NS) {
+		*streak = 0;
+		return;
+	}
+	if (++*streak < REFAULT_STREAK)
+		return;
+	if (live > peak)
+		atomic_store_explicit(&release.peak_live, peak = live, memory_order_relaxed);
+	cap = hk_min(peak / 2, (size_t)hk_option(HK_OPT_EARNED));
+	earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
+	if (earned < cap) {
+		earned = hk_min(cap, earned + ((size_t)units << HK_UNIT_SHIFT));
+		atomic_store_explicit(&release.earned, earned, memory_order_relaxed);
+		atomic_store_explicit(&release.earned_at, now, memory_order_relaxed);
+	}
+}
+
+bool hk_release_purge(void *p, size_t bytes)
+{
+	bool lean = hk_option(HK_OPT_SS_MEM_LEAN) != 0;
+	enum hk_decommit how = HK_DECOMMIT_DONTNEED;
+	bool zero;
+
+	if (lean)
+		how = (enum hk_decommit)hk_option(HK_OPT_SS_MEM_LEAN_DECOMMIT);
+	if (how == HK_DECOMMIT_OFF)
+		return false;
+	if (how == HK_DECOMMIT_FREE) {
+		/* the pages may come back with their contents: never counted as zero */
+		hk_os_purge_lazily(p, bytes);
+		return false;
+	}
+	zero = hk_os_purge(p, bytes);
+	if (zero) {
+		atomic_fetch_add_explicit(&release.purged, bytes, memory_order_relaxed);
+		HK_TELE(release, purge, 1);
+		HK_TELE(release, purged, bytes);
+	}
+	return zero;
+}
+
+/* Purges up to `units` in a row; 0 when nothing is dirty or the kernel refuses. */
+static size_t purge_some(uint32_t units)
+{
+	struct hk_run run;
+	bool purged;
+
+	if (!hk_pool_take_dirty(units, &run))
+		return 0;
+	purged = hk_release_purge(hk_arena_address(run.unit), (size_t)run.units << HK_UNIT_SHIFT);
+	hk_pool_give_purged(&run, purged);
+	return purged ? (size_t)run.units << HK_UNIT_SHIFT : 0;
+}
+
+/* The part of hk_release_check that is rare. */
+static HK_NOINLINE void pay(size_t added, size_t bound)
+{
+	size_t quota = hk_min(hk_max(2 * added, MIN_INSTALMENT), MAX_INSTALMENT);
+	size_t target = bound - bound / 4;
+
+	decay_earned(hk_os_now_ns());
+	/* R1: whatever the quota says */
+	while (hk_release_held() > (quota != 0 ? target : bound + MAX_INSTALMENT)) {
+		size_t done = purge_some((uint32_t)(quota >> HK_UNIT_SHIFT));
+
+		if (done == 0 && (hk_release_hooks.gather == NULL ||
+				  hk_release_hooks.gather(quota) == 0))
+			return;
+		quota -= hk_min(quota, hk_max(done, HK_UNIT_BYTES));
+	}
+}
+
+void hk_release_check(size_t added)
+{
+	size_t bound = hk_release_bound();
+
+	if (HK_UNLIKELY(hk_release_held() > bound))
+		pay(added, bound);
+}
+
+size_t hk_release_all(void)
+{
+	size_t sum = 0, done;
+
+	if (hk_release_hooks.gather != NULL)
+		hk_release_hooks.gather(SIZE_MAX);
+	while ((done = purge_some(HK_SPAN_MAX_UNITS)) != 0)
+		sum += done;
+	return sum;
+}
+
+uint64_t hk_release_purged(void)
+{
+	return atomic_load_explicit(&release.purged, memory_order_relaxed);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#ifndef HK_SUPERSLAB_RELEASE_H
+#define HK_SUPERSLAB_RELEASE_H
+/* BOX release - the one place that decides what goes back to the system, and when.
+ * Owns:       the accounts O, F, D and the grants; the bound; `earned`.
+ * Invariants: R1 held = D + grants <= bound() + a quarter MiB a heap + 2 MiB a thread that is paying
+ *             R2 at most 2 MiB are purged in one event, unless R1 asks for more
+ * Threads:    any; the accounts are relaxed atomics, exact to 256 KiB a heap.
+ * Locks:      none held by callers of hk_release_check; takes POOL, and what gather takes, inside.
+ * Fails:      never; pages that the kernel does not take stay dirty.
+ *
+ *   held  = D + grants        D: dirty bytes that are free: in the pool, warm, in span and huge caches
+ *                             grants: what bins may hold, and what ways do hold
+ *   live  = O - F             O: bytes out of slabs and spans   F: sent, not yet collected
+ *   bound = BOUND + BOUND_SHARE% of live + earned
+ *
+ * Checked where memory becomes free: at a flush, a slab that empties, a span's free, a send. Over
+ * the bound a thread pays in instalments: twice what it just added, at least 256 KiB and at most 2 MiB
+ * (a bigger one is a latency spike, and no cheaper), longest runs first, down to three quarters of
+ * the bound. Only a block that is larger itself, or a change of profile, asks for more at once. A program that swings, and so takes again what was
+ * purged a moment ago, earns a higher bound. */
+#include "base/base.h"
+
+/* What higher floors hold beyond the pool. Set once, before the first release. */
+struct hk_release_hooks {
+	/* Gives warm units and idle slabs of heaps to the pool, at least `bytes` if it can, without
+	 * waiting for anyone; or purges a huge range. Returns the bytes. */
+	size_t (*gather)(size_t bytes);
+};
+extern HK_HIDDEN struct hk_release_hooks hk_release_hooks;
+
+extern HK_HIDDEN _Atomic int64_t hk_dirty; /* D */
+extern HK_HIDDEN _Atomic int64_t hk_granted; /* bin limits and ways */
+extern HK_HIDDEN _Atomic int64_t hk_out; /* O */
+extern HK_HIDDEN _Atomic int64_t hk_flying; /* F */
+
+HK_INLINE void hk_dirty_add(int64_t bytes)
+{
+	atomic_fetch_add_explicit(&hk_dirty, bytes, memory_order_relaxed);
+}
+
+size_t hk_release_live(void);
+size_t hk_release_held(void);
+/* What may be held now: the profile's formula, from the options. */
+size_t hk_release_bound(void);
+
+/* `added` bytes have just become held: pays when held is over the bound. Preserves errno. */
+void hk_release_check(size_t added);
+/* Purges all that is dirty in the pool, after gathering; returns the bytes given back. */
+size_t hk_release_all(void);
+/* Bytes given back since the start. */
+uint64_t hk_release_purged(void);
+
+/* The pool: `units` that were purged at `when` are taken again; *streak is the SuperSlab's. */
+void hk_release_note_refault(uint32_t units, uint64_t when, uint32_t *streak);
+
+/* Purges a range by the policy's means; true: the bytes are zero now. */
+bool hk_release_purge(void *p, size_t bytes);
+
+#endif
