@@ -22,10 +22,10 @@
 #define HAKMEM_VERSION_PATCH 0
 
 #if defined(__GNUC__)
-#define HAK_API __attribute__((visibility("default")))
-#define HAK_MALLOC __attribute__((malloc))
+#define HAK_API       __attribute__((visibility("default")))
+#define HAK_MALLOC    __attribute__((malloc))
 #define HAK_SIZE(...) __attribute__((alloc_size(__VA_ARGS__)))
-#define HAK_ALIGN(n) __attribute__((alloc_align(n)))
+#define HAK_ALIGN(n)  __attribute__((alloc_align(n)))
 #define HAK_NODISCARD __attribute__((warn_unused_result))
 #else
 #define HAK_API
@@ -49,21 +49,26 @@ HAK_API void *hak_malloc(size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(1) HAK_NO
 /* ISO C free. NULL is ignored. */
 HAK_API void hak_free(void *p) HAK_NOEXCEPT;
 /* ISO C calloc: `count` times `size` bytes of zeros. NULL, ENOMEM also when the product overflows. */
-HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(1, 2) HAK_NODISCARD;
+HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_MALLOC
+	HAK_SIZE(1, 2) HAK_NODISCARD;
 /* ISO C realloc, with glibc's choices: p NULL is malloc; size 0 frees p and returns NULL. On
  * failure p is untouched and still the caller's. */
 HAK_API void *hak_realloc(void *p, size_t size) HAK_NOEXCEPT HAK_SIZE(2) HAK_NODISCARD;
 /* OpenBSD, POSIX 2024: realloc to `count` times `size`; NULL, ENOMEM when the product overflows. */
-HAK_API void *hak_reallocarray(void *p, size_t count, size_t size) HAK_NOEXCEPT HAK_SIZE(2, 3) HAK_NODISCARD;
+HAK_API void *hak_reallocarray(void *p, size_t count, size_t size) HAK_NOEXCEPT
+	HAK_SIZE(2, 3) HAK_NODISCARD;
 /* ISO C11 aligned_alloc. NULL, EINVAL: alignment is no power of two; NULL, ENOMEM: over 1 GiB. The
  * size need not be a multiple of the alignment (C17 DR 460). */
-HAK_API void *hak_aligned_alloc(size_t alignment, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(2) HAK_ALIGN(1) HAK_NODISCARD;
+HAK_API void *hak_aligned_alloc(size_t alignment, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(2)
+	HAK_ALIGN(1) HAK_NODISCARD;
 /* POSIX posix_memalign: 0, or EINVAL (alignment is no power of two times sizeof(void *)), or ENOMEM;
  * *out is written on success only, and errno never. */
-HAK_API int hak_posix_memalign(void **out, size_t alignment, size_t size) HAK_NOEXCEPT HAK_NODISCARD;
+HAK_API int hak_posix_memalign(void **out, size_t alignment,
+			       size_t size) HAK_NOEXCEPT HAK_NODISCARD;
 /* memalign(3): like aligned_alloc, but an alignment that is no power of two is rounded up to one, as
  * glibc does. */
-HAK_API void *hak_memalign(size_t alignment, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(2) HAK_NODISCARD;
+HAK_API void *hak_memalign(size_t alignment, size_t size) HAK_NOEXCEPT HAK_MALLOC
+	HAK_SIZE(2) HAK_NODISCARD;
 /* valloc(3), pvalloc(3): page-aligned; pvalloc rounds the size up to whole pages. */
 HAK_API void *hak_valloc(size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(1) HAK_NODISCARD;
 HAK_API void *hak_pvalloc(size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_NODISCARD;
@@ -79,10 +84,12 @@ HAK_API void hak_free_sized(void *p, size_t size) HAK_NOEXCEPT;
 HAK_API void hak_free_aligned_sized(void *p, size_t alignment, size_t size) HAK_NOEXCEPT;
 /* malloc, and aligned_alloc, with every byte zero. */
 HAK_API void *hak_zalloc(size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(1) HAK_NODISCARD;
-HAK_API void *hak_aligned_zalloc(size_t alignment, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(2) HAK_ALIGN(1) HAK_NODISCARD;
+HAK_API void *hak_aligned_zalloc(size_t alignment, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(2)
+	HAK_ALIGN(1) HAK_NODISCARD;
 /* realloc that keeps the block aligned: `alignment` as in aligned_alloc, and p must have been
  * allocated with it (or be NULL). size 0 frees. */
-HAK_API void *hak_aligned_realloc(void *p, size_t alignment, size_t size) HAK_NOEXCEPT HAK_SIZE(3) HAK_NODISCARD;
+HAK_API void *hak_aligned_realloc(void *p, size_t alignment, size_t size) HAK_NOEXCEPT
+	HAK_SIZE(3) HAK_NODISCARD;
 /* The usable size that malloc(size) would give; 0 when malloc(size) could never succeed. */
 HAK_API size_t hak_good_size(size_t size) HAK_NOEXCEPT;
 /* A block and its usable size in one call, as C++23's allocate_at_least wants it. ptr NULL: size 0. */
@@ -110,10 +117,15 @@ HAK_API hak_heap *hak_heap_new(void) HAK_NOEXCEPT HAK_NODISCARD;
 /* Frees the heap and every block in it at once. No other thread may be inside the heap, or hold on
  * to its blocks. NULL is ignored. */
 HAK_API void hak_heap_destroy(hak_heap *heap) HAK_NOEXCEPT;
-HAK_API void *hak_heap_malloc(hak_heap *heap, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(2) HAK_NODISCARD;
-HAK_API void *hak_heap_calloc(hak_heap *heap, size_t count, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(2, 3) HAK_NODISCARD;
-HAK_API void *hak_heap_aligned_alloc(hak_heap *heap, size_t alignment, size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(3) HAK_ALIGN(2) HAK_NODISCARD;
-HAK_API void *hak_heap_realloc(hak_heap *heap, void *p, size_t size) HAK_NOEXCEPT HAK_SIZE(3) HAK_NODISCARD;
+HAK_API void *hak_heap_malloc(hak_heap *heap, size_t size) HAK_NOEXCEPT HAK_MALLOC
+	HAK_SIZE(2) HAK_NODISCARD;
+HAK_API void *hak_heap_calloc(hak_heap *heap, size_t count, size_t size) HAK_NOEXCEPT HAK_MALLOC
+	HAK_SIZE(2, 3) HAK_NODISCARD;
+HAK_API void *hak_heap_aligned_alloc(hak_heap *heap, size_t alignment,
+				     size_t size) HAK_NOEXCEPT HAK_MALLOC HAK_SIZE(3)
+	HAK_ALIGN(2) HAK_NODISCARD;
+HAK_API void *hak_heap_realloc(hak_heap *heap, void *p, size_t size) HAK_NOEXCEPT
+	HAK_SIZE(3) HAK_NODISCARD;
 /* The same as hak_free(p); p must be a block of `heap`, or NULL. */
 HAK_API void hak_heap_free(hak_heap *heap, void *p) HAK_NOEXCEPT;
 
@@ -136,16 +148,17 @@ HAK_API bool hak_heap_walk(hak_heap *heap, hak_walk_fn fn, void *arg) HAK_NOEXCE
 /* Where the memory is, in bytes. Sums over all threads, each part read once: exact when no other
  * thread is allocating. */
 struct hak_stats {
-	size_t mapped;       /* address space that hakmem has mapped for blocks */
-	size_t committed;    /* of that: in use, or freed and not yet given back */
-	size_t live;         /* in blocks handed out, by their usable size */
-	size_t huge;         /* of live: in blocks mapped one by one */
-	size_t huge_blocks;  /* their number */
-	size_t held;         /* not live: dirty free units, warm units, span caches, bins, outboxes */
-	size_t bound;        /* what held may be now, by the profile */
-	size_t metadata;     /* hakmem's own structures */
-	size_t purged;       /* given back to the system since the start */
-	uint64_t blocks_out; /* blocks that left slabs and spans since the start: a lower bound of the
+	size_t mapped;      /* address space that hakmem has mapped for blocks */
+	size_t committed;   /* of that: in use, or freed and not yet given back */
+	size_t live;        /* in blocks handed out, by their usable size */
+	size_t huge;        /* of live: in blocks mapped one by one */
+	size_t huge_blocks; /* their number */
+	size_t held;     /* not live: dirty free units, warm units, span caches, bins, outboxes */
+	size_t bound;    /* what held may be now, by the profile */
+	size_t metadata; /* hakmem's own structures */
+	size_t purged;   /* given back to the system since the start */
+	uint64_t
+		blocks_out; /* blocks that left slabs and spans since the start: a lower bound of the
 				allocations served (bins recycle blocks without counting) */
 	uint64_t system_calls;
 	uint32_t heaps, heaps_running, heaps_parked;

@@ -80,7 +80,8 @@ static bool is_plausible(size_t bytes, size_t alignment, size_t size)
 {
 	size_t want = hk_max(size, alignment);
 
-	return size <= bytes && (bytes <= HK_BLOCK_ALIGN || want > bytes / 4 || alignment > HK_BLOCK_ALIGN);
+	return size <= bytes &&
+	       (bytes <= HK_BLOCK_ALIGN || want > bytes / 4 || alignment > HK_BLOCK_ALIGN);
 }
 
 static void free_checked(void *p, size_t alignment, size_t size, struct hk_offence where)

@@ -14,8 +14,10 @@ static struct hk_located in_slab(const void *p, hk_unit unit, uint32_t word,
 
 	if (HK_UNLIKELY(inside != 0))
 		hk_heap_die_inside(where, p, inside, hk_slab_block_bytes(s));
-	return (struct hk_located){ .place = HK_AT_SLAB, .bytes = hk_slab_block_bytes(s),
-				    .slab = s, .owner = hk_word_id(word) };
+	return (struct hk_located){ .place = HK_AT_SLAB,
+				    .bytes = hk_slab_block_bytes(s),
+				    .slab = s,
+				    .owner = hk_word_id(word) };
 }
 
 static struct hk_located in_span(const void *p, hk_unit unit, struct hk_offence where)
@@ -25,8 +27,9 @@ static struct hk_located in_span(const void *p, hk_unit unit, struct hk_offence 
 
 	if (HK_UNLIKELY(inside != 0))
 		hk_heap_die_inside(where, p, inside, hk_span_bytes(s));
-	return (struct hk_located){ .place = HK_AT_SPAN, .bytes = hk_span_bytes(s), .span = s,
-				    .owner = s->owner };
+	return (struct hk_located){
+		.place = HK_AT_SPAN, .bytes = hk_span_bytes(s), .span = s, .owner = s->owner
+	};
 }
 
 /* p is in a unit that holds no block; its record may still tell what it was. */

@@ -15,10 +15,10 @@ enum hk_place { HK_AT_SLAB, HK_AT_SPAN, HK_AT_HUGE, HK_AT_FOREIGN };
 
 struct hk_located {
 	enum hk_place place;
-	size_t bytes;	      /* usable */
+	size_t bytes;         /* usable */
 	struct hk_slab *slab; /* HK_AT_SLAB */
 	struct hk_span *span; /* HK_AT_SPAN */
-	uint32_t owner;	      /* heap id of a slab; of a first-class heap's span; else 0 */
+	uint32_t owner;       /* heap id of a slab; of a first-class heap's span; else 0 */
 };
 
 /* p is not NULL. */

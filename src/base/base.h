@@ -15,17 +15,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HK_COLD __attribute__((cold, noinline))
-#define HK_NOINLINE __attribute__((noinline))
-#define HK_INLINE static inline __attribute__((always_inline))
-#define HK_NORETURN __attribute__((noreturn))
-#define HK_UNUSED __attribute__((unused))
+#define HK_COLD              __attribute__((cold, noinline))
+#define HK_NOINLINE          __attribute__((noinline))
+#define HK_INLINE            static inline __attribute__((always_inline))
+#define HK_NORETURN          __attribute__((noreturn))
+#define HK_UNUSED            __attribute__((unused))
 #define HK_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define HK_HIDDEN __attribute__((visibility("hidden")))
-#define HK_EXPORT __attribute__((visibility("default")))
-#define HK_LIKELY(x) __builtin_expect(!!(x), 1)
-#define HK_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define HK_COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
+#define HK_HIDDEN            __attribute__((visibility("hidden")))
+#define HK_EXPORT            __attribute__((visibility("default")))
+#define HK_LIKELY(x)         __builtin_expect(!!(x), 1)
+#define HK_UNLIKELY(x)       __builtin_expect(!!(x), 0)
+#define HK_COUNT_OF(a)       (sizeof(a) / sizeof((a)[0]))
 
 #define HK_KiB ((size_t)1 << 10)
 #define HK_MiB ((size_t)1 << 20)

@@ -21,14 +21,14 @@
 			hk_die_check(__FILE__, __LINE__, text);                                    \
 	} while (0)
 
-#define hk_verify(cond) HK_CHECK_(0, cond, #cond)
-#define hk_assert(cond) HK_CHECK_(1, cond, #cond)
+#define hk_verify(cond)        HK_CHECK_(0, cond, #cond)
+#define hk_assert(cond)        HK_CHECK_(1, cond, #cond)
 #define hk_invariant(id, cond) HK_CHECK_(2, cond, #id ": " #cond)
-#define hk_walk(id, cond) HK_CHECK_(3, cond, #id ": " #cond)
+#define hk_walk(id, cond)      HK_CHECK_(3, cond, #id ": " #cond)
 
 /* What a fatal message is about. */
 struct hk_offence {
-	const char *call;   /* "free", "malloc", "realloc" … without "()"; NULL: message has none */
+	const char *call; /* "free", "malloc", "realloc" … without "()"; NULL: message has none */
 	const void *caller; /* return address of the exported function, or NULL when unknown */
 };
 

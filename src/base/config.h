@@ -29,39 +29,39 @@
 #endif
 
 #define HK_BLOCK_ALIGN ((size_t)16)
-#define HK_TINY_MAX ((size_t)1024)
-#define HK_MID_MAX (32 * HK_KiB)
-#define HK_CLASS_MAX (256 * HK_KiB)
+#define HK_TINY_MAX    ((size_t)1024)
+#define HK_MID_MAX     (32 * HK_KiB)
+#define HK_CLASS_MAX   (256 * HK_KiB)
 
 #define HK_UNIT_SHIFT 16
 #define HK_UNIT_BYTES ((size_t)1 << HK_UNIT_SHIFT)
-#define HK_SS_UNITS 32u
-#define HK_SS_BYTES (HK_SS_UNITS * HK_UNIT_BYTES)
+#define HK_SS_UNITS   32u
+#define HK_SS_BYTES   (HK_SS_UNITS * HK_UNIT_BYTES)
 
 /* The first arena: 256 GiB of logical address space. Further ones: windows of 4 GiB, numbered
  * after it in the same page map. */
-#define HK_ARENA_UNITS ((uint32_t)1 << 22)
+#define HK_ARENA_UNITS  ((uint32_t)1 << 22)
 #define HK_WINDOW_SHIFT 32
 #define HK_WINDOW_UNITS ((uint32_t)1 << (HK_WINDOW_SHIFT - HK_UNIT_SHIFT))
-#define HK_WINDOWS 32u
-#define HK_MAP_UNITS (HK_ARENA_UNITS + HK_WINDOWS * HK_WINDOW_UNITS)
+#define HK_WINDOWS      32u
+#define HK_MAP_UNITS    (HK_ARENA_UNITS + HK_WINDOWS * HK_WINDOW_UNITS)
 
 /* A slab: at most 1 MiB and 4,096 blocks, so that a remote word can count and address it. */
-#define HK_SLAB_MAX_UNITS 16u
+#define HK_SLAB_MAX_UNITS  16u
 #define HK_SLAB_MAX_BLOCKS 4096u
 
 /* Spans up to 32 MiB come from the arena; larger blocks are mapped one by one. */
 #define HK_SPAN_MAX_UNITS (HK_RARE ? 64u : 512u)
-#define HK_SPAN_MAX (HK_SPAN_MAX_UNITS * HK_UNIT_BYTES)
+#define HK_SPAN_MAX       (HK_SPAN_MAX_UNITS * HK_UNIT_BYTES)
 
 /* Heap ids: 1 … HK_MAX_HEAPS - 1. HK_NOBODY owns nothing: no page-map word ever carries it. */
-#define HK_ID_BITS 21
+#define HK_ID_BITS   21
 #define HK_MAX_HEAPS ((uint32_t)1 << 16)
-#define HK_NOBODY (((uint32_t)1 << HK_ID_BITS) - 1)
+#define HK_NOBODY    (((uint32_t)1 << HK_ID_BITS) - 1)
 
-#define HK_WAYS 16u
+#define HK_WAYS       16u
 #define HK_WAY_BLOCKS (HK_RARE ? 3u : 64u)
-#define HK_WAY_BYTES (16 * HK_KiB) /* so that all ways of a heap hold 256 KiB at most */
+#define HK_WAY_BYTES  (16 * HK_KiB) /* so that all ways of a heap hold 256 KiB at most */
 
 #define HK_MAX_ALIGN HK_GiB
 

@@ -34,16 +34,17 @@ struct hk_tele *hk_tele_here(void);
 void hk_tele_leave(void);
 /* The sum over all threads. */
 uint64_t hk_tele_sum(enum hk_tele_row row);
-const char *hk_tele_name(enum hk_tele_row row);    /* "heap.refill" */
+const char *hk_tele_name(enum hk_tele_row row); /* "heap.refill" */
 const char *hk_tele_meaning(enum hk_tele_row row);
 
 #define HK_TELE(box, name, n)                                                                      \
 	do {                                                                                       \
 		if (HK_TELE_LEVEL >= (int)HK_TL_##box##_##name) {                                  \
 			_Atomic uint64_t *c_ = &hk_tele_here()->count[HK_TELE_##box##_##name];     \
-			atomic_store_explicit(                                                     \
-			    c_, atomic_load_explicit(c_, memory_order_relaxed) + (uint64_t)(n),    \
-			    memory_order_relaxed);                                                 \
+			atomic_store_explicit(c_,                                                  \
+					      atomic_load_explicit(c_, memory_order_relaxed) +     \
+						      (uint64_t)(n),                               \
+					      memory_order_relaxed);                               \
 		}                                                                                  \
 	} while (0)
 

@@ -28,8 +28,8 @@ static void check_list(const struct hk_heap *h, const struct hk_slab_list *list,
 		*out += (int64_t)(s->used * hk_slab_block_bytes(s));
 		if ((s->flags & HK_SLAB_IDLE) != 0) {
 			hk_walk(H4, s->used == 0);
-			sums->idle_bytes += (int64_t)hk_align_up(
-			    s->carved * hk_slab_block_bytes(s), HK_UNIT_BYTES);
+			sums->idle_bytes += (int64_t)hk_align_up(s->carved * hk_slab_block_bytes(s),
+								 HK_UNIT_BYTES);
 		}
 	}
 	hk_walk(H4, list->tail == before);

@@ -10,9 +10,17 @@
  * Fails:      aborts.
  *
  * The same conditions as hk_walk, proved at HK_CHECK_LEVEL 3. Callable from gdb. */
-#include <stdbool.h>
+#include "base/base.h"
+#include "base/config.h" /* HK_CHECK_LEVEL */
+
+/* Checked builds export it, for tests and debuggers. */
+#if HK_CHECK_LEVEL >= 3
+#define HK_CHECKED HK_EXPORT
+#else
+#define HK_CHECKED
+#endif
 
 /* True; at check levels below 3 it proves nothing and returns false. */
-__attribute__((visibility("default"))) bool hk_check_heaps(void);
+HK_CHECKED bool hk_check_heaps(void);
 
 #endif

@@ -26,11 +26,11 @@
 /* Blocks of one class, ready to hand out: an intrusive LIFO. */
 struct hk_bin {
 	struct hk_block *head;
-	uint32_t room;	/* blocks that still fit; UINT32_MAX: one too many, about to be flushed */
+	uint32_t room;  /* blocks that still fit; UINT32_MAX: one too many, about to be flushed */
 	uint32_t limit; /* blocks that fit in all */
 };
 
-#define HK_FACE_BINS 128u
+#define HK_FACE_BINS  128u
 #define HK_FACE_BYTES ((uint32_t)(HK_FACE_BINS * sizeof(struct hk_bin)))
 static_assert(sizeof(struct hk_bin) == HK_BLOCK_ALIGN, "a size rounded to 16 is its bin's offset");
 static_assert(HK_FACE_BYTES == 2048, "a page-map word less its id is a bin's offset");
@@ -43,10 +43,10 @@ struct hk_heap;
 
 /* The thread's words, 32 bytes of static TLS. */
 struct hk_front {
-	struct hk_face *face;	    /* bins of the heap that this thread runs; NULL: none */
-	size_t tiny_limit;  /* HK_TINY_MAX, or 0: every malloc goes slow */
-	uint32_t match;	    /* id << 11, or one that matches nothing */
-	struct hk_heap *heap;	    /* the whole heap; survives starving */
+	struct hk_face *face; /* bins of the heap that this thread runs; NULL: none */
+	size_t tiny_limit;    /* HK_TINY_MAX, or 0: every malloc goes slow */
+	uint32_t match;       /* id << 11, or one that matches nothing */
+	struct hk_heap *heap; /* the whole heap; survives starving */
 };
 static_assert(sizeof(struct hk_front) <= 64, "64 bytes of static TLS");
 

@@ -12,7 +12,8 @@ static struct hk_slab *owner_slab(const struct hk_heap *h, unsigned bin, const s
 	struct hk_slab *s;
 
 	if (HK_UNLIKELY(unit == HK_NO_UNIT || hk_page_word(unit) != hk_word_slab(h->id, bin)))
-		hk_die((struct hk_offence){ "free", caller }, "invalid pointer %p", (const void *)b);
+		hk_die((struct hk_offence){ "free", caller }, "invalid pointer %p",
+		       (const void *)b);
 	s = hk_slab_of(unit);
 	return s;
 }
@@ -20,8 +21,8 @@ static struct hk_slab *owner_slab(const struct hk_heap *h, unsigned bin, const s
 static void verify_tag(unsigned bin, const struct hk_block *b, const void *caller)
 {
 	if (HK_UNLIKELY(b == HK_END))
-		hk_die((struct hk_offence){ NULL, caller }, "corrupted free list of %zu-byte blocks",
-		       hk_class_size(bin));
+		hk_die((struct hk_offence){ NULL, caller },
+		       "corrupted free list of %zu-byte blocks", hk_class_size(bin));
 	if (HK_UNLIKELY(b->tag != HK_TAG))
 		hk_heap_die_damaged((struct hk_offence){ "free", caller }, b, hk_class_size(bin));
 }
@@ -32,7 +33,7 @@ static void verify_start(const struct hk_slab *s, const struct hk_block *b, cons
 
 	if (HK_UNLIKELY(inside != 0))
 		hk_heap_die_inside((struct hk_offence){ "free", caller }, b, inside,
-			      hk_slab_block_bytes(s));
+				   hk_slab_block_bytes(s));
 }
 
 static bool is_in(const struct hk_slab *s, const struct hk_block *b)

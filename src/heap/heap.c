@@ -17,9 +17,9 @@ static struct hk_heap orphan_heap, first_heap;
 
 static struct {
 	struct hk_lock lock;
-	_Atomic uint32_t ids;	  /* one past the highest in use */
-	struct hk_heap *parked;	  /* most recent first [lock] */
-	struct hk_heap *unmade;	  /* direct heaps whose id can be used again [lock] */
+	_Atomic uint32_t ids;   /* one past the highest in use */
+	struct hk_heap *parked; /* most recent first [lock] */
+	struct hk_heap *unmade; /* direct heaps whose id can be used again [lock] */
 	_Atomic uint32_t running, n_parked;
 	_Atomic bool starved;
 } table = { .lock = HK_LOCK_INIT(HK_RANK_REGISTRY), .ids = HK_FIRST_ID };
@@ -223,10 +223,7 @@ void hk_heap_starve(bool on)
 	hk_lock_drop(&table.lock);
 }
 
-bool hk_heap_is_starved(void)
-{
-	return atomic_load_explicit(&table.starved, memory_order_relaxed);
-}
+bool hk_heap_is_starved(void) { return atomic_load_explicit(&table.starved, memory_order_relaxed); }
 
 static void say(int64_t *unsaid, _Atomic int64_t *account, int64_t bytes)
 {

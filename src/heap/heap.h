@@ -43,7 +43,7 @@ struct hk_slab_list {
 /* What a heap has of one class. */
 struct hk_heap_class {
 	struct hk_slab_list partial, full; /* [lock] */
-	bool refilled, flushed;		   /* since the limit was last looked at [thread] */
+	bool refilled, flushed;            /* since the limit was last looked at [thread] */
 };
 
 struct hk_warm_unit {
@@ -56,29 +56,30 @@ struct hk_heap {
 	struct hk_face face; /* [thread] first: a heap and its face have one address */
 
 	struct hk_lock lock;
-	uint32_t id;	 /* [const] */
-	uint8_t kind;	 /* [const] enum hk_heap_kind */
-	_Atomic uint8_t state; /* enum hk_heap_state; RUNNING <-> PARKED under both locks [any relaxed] */
+	uint32_t id;  /* [const] */
+	uint8_t kind; /* [const] enum hk_heap_kind */
+	_Atomic uint8_t
+		state; /* enum hk_heap_state; RUNNING <-> PARKED under both locks [any relaxed] */
 	struct hk_front *front; /* of the running thread [lock REGISTRY] */
-	struct hk_heap *next; /* in the parked stack, or the stack of free ids [lock REGISTRY] */
+	struct hk_heap *next;   /* in the parked stack, or the stack of free ids [lock REGISTRY] */
 
-	struct hk_bigcache bigcache;	/* [thread] */
-	struct hk_way way[HK_WAYS];	/* [thread] */
+	struct hk_bigcache bigcache; /* [thread] */
+	struct hk_way way[HK_WAYS];  /* [thread] */
 	struct hk_heap_class class[HK_BINS];
 	struct hk_warm_unit warm[HK_WARM_MAX]; /* ready units [lock] */
-	uint32_t warm_units;		/* [lock] */
-	uint32_t slabs;			/* [lock] */
-	struct hk_span *spans;		/* of a first-class heap [lock] */
+	uint32_t warm_units;                   /* [lock] */
+	uint32_t slabs;                        /* [lock] */
+	struct hk_span *spans;                 /* of a first-class heap [lock] */
 
-	size_t granted;		/* H5 [lock] */
-	uint32_t refusals;	/* grants refused since the last look for idle bins [lock] */
-	int64_t out;		/* bytes out of this heap's slabs [lock] */
-	int64_t out_unsaid;	/* of them, not yet in hk_out [lock] */
-	int64_t flying_unsaid;	/* not yet in hk_flying [lock] */
+	size_t granted;              /* H5 [lock] */
+	uint32_t refusals;           /* grants refused since the last look for idle bins [lock] */
+	int64_t out;                 /* bytes out of this heap's slabs [lock] */
+	int64_t out_unsaid;          /* of them, not yet in hk_out [lock] */
+	int64_t flying_unsaid;       /* not yet in hk_flying [lock] */
 	_Atomic uint64_t blocks_out; /* ever [lock writes, any reads] */
 
 	alignas(64) struct hk_mailbox mailbox; /* [any] */
-	_Atomic int64_t mail_bytes;	       /* in it, about [any relaxed] */
+	_Atomic int64_t mail_bytes;            /* in it, about [any relaxed] */
 };
 
 /* ---- The table of heaps ---------------------------------------------------------------------- */
@@ -128,7 +129,7 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 
 /* ---- Slabs of a heap (slabs.c). All called with the heap's lock held -------------------------- */
 
-void hk_heap_list_slab(struct hk_heap *h, struct hk_slab *s);	/* to the list where it belongs */
+void hk_heap_list_slab(struct hk_heap *h, struct hk_slab *s); /* to the list where it belongs */
 void hk_heap_unlist_slab(struct hk_heap *h, struct hk_slab *s);
 /* After blocks came or went: moves s to the list where it belongs, marks it idle or busy. */
 void hk_heap_relist_slab(struct hk_heap *h, struct hk_slab *s);

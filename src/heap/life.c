@@ -107,6 +107,8 @@ static void park(void *heap)
 	note_parked(h);
 	hk_lock_drop(&h->lock);
 	close_front();
+	if (HK_TELE_LEVEL >= 1)
+		hk_tele_leave();
 	hk_heap_disclaim(h);
 	hk_release_check(HK_SS_BYTES);
 }

@@ -28,7 +28,7 @@ static struct hk_heap *send(struct hk_heap *h, struct hk_slab *s, struct hk_chai
 	int64_t bytes = (int64_t)(c->count * hk_slab_block_bytes(s));
 	/* without the token, s may be gone right after the push */
 	struct hk_heap *owner =
-	    hk_heap_by_id(atomic_load_explicit(&s->owner, memory_order_acquire));
+		hk_heap_by_id(atomic_load_explicit(&s->owner, memory_order_acquire));
 
 	atomic_fetch_add_explicit(&owner->mail_bytes, bytes, memory_order_relaxed);
 	hk_heap_count_flying(h, bytes);
@@ -70,7 +70,7 @@ static HK_COLD void confirm(const struct hk_heap *h, struct hk_slab *s, struct h
 			    struct hk_offence where)
 {
 	struct hk_heap *owner =
-	    hk_heap_by_id(atomic_load_explicit(&s->owner, memory_order_acquire));
+		hk_heap_by_id(atomic_load_explicit(&s->owner, memory_order_acquire));
 	bool listed = false;
 
 	for (uint32_t i = 0; i < HK_WAYS; i++) {

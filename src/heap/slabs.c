@@ -85,8 +85,7 @@ void hk_heap_relist_slab(struct hk_heap *h, struct hk_slab *s)
 /* A unit that is free again, all of whose words say so. */
 static void give_units(struct hk_heap *h, hk_unit unit, uint32_t units, uint32_t touched)
 {
-	if (units == 1 &&
-	    h->warm_units < hk_min(hk_option(HK_OPT_WARM_UNITS), HK_WARM_MAX)) {
+	if (units == 1 && h->warm_units < hk_min(hk_option(HK_OPT_WARM_UNITS), HK_WARM_MAX)) {
 		h->warm[h->warm_units++] = (struct hk_warm_unit){ unit, true };
 		hk_dirty_add((int64_t)HK_UNIT_BYTES);
 		return;
@@ -168,7 +167,7 @@ static bool take_unit(struct hk_heap *h, struct hk_run *run)
 	*run = batch[0];
 	for (uint32_t i = got; i-- > 1;) {
 		h->warm[h->warm_units++] =
-		    (struct hk_warm_unit){ batch[i].unit, batch[i].dirty != 0 };
+			(struct hk_warm_unit){ batch[i].unit, batch[i].dirty != 0 };
 		if (batch[i].dirty != 0)
 			hk_dirty_add((int64_t)HK_UNIT_BYTES);
 	}

@@ -23,8 +23,8 @@ static void HK_PRINTF(2, 3) print(int fd, const char *fmt, ...)
 }
 
 /* The summary, field by field: name and value. */
-static void each_field(const struct hak_stats *s, void (*fn)(int fd, const char *name, uint64_t value),
-		       int fd)
+static void each_field(const struct hak_stats *s,
+		       void (*fn)(int fd, const char *name, uint64_t value), int fd)
 {
 	fn(fd, "mapped", s->mapped);
 	fn(fd, "committed", s->committed);
@@ -122,7 +122,8 @@ static void dump_os(int fd)
 {
 	struct hk_os_counts c = hk_os_counts();
 
-	print(fd, "hakmem: os map %llu unmap %llu remap %llu purge %llu (%llu bytes) populate %llu other %llu\n",
+	print(fd,
+	      "hakmem: os map %llu unmap %llu remap %llu purge %llu (%llu bytes) populate %llu other %llu\n",
 	      (unsigned long long)c.map, (unsigned long long)c.unmap, (unsigned long long)c.remap,
 	      (unsigned long long)c.purge, (unsigned long long)c.purged_bytes,
 	      (unsigned long long)c.populate, (unsigned long long)c.other);
@@ -138,8 +139,8 @@ static void dump_superslabs(int fd)
 			const struct hk_superslab *ss = hk_ss_of(u);
 
 			if (ss != NULL)
-				print(fd, "hakmem: superslab %p used %u dirty %d\n", hk_arena_address(u),
-				      ss->used, __builtin_popcount(ss->dirty));
+				print(fd, "hakmem: superslab %p used %u dirty %d\n",
+				      hk_arena_address(u), ss->used, __builtin_popcount(ss->dirty));
 		}
 	}
 }
@@ -153,7 +154,8 @@ static void dump_tiny(int fd)
 		const struct hk_class_count *c = &count[bin];
 
 		if (c->slabs != 0)
-			print(fd, "hakmem: tiny %4zu bytes: slabs %zu blocks %zu carved %zu out %zu\n",
+			print(fd,
+			      "hakmem: tiny %4zu bytes: slabs %zu blocks %zu carved %zu out %zu\n",
 			      hk_class_size(bin), c->slabs, c->capacity, c->carved, c->used);
 	}
 }

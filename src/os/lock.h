@@ -13,14 +13,25 @@
 #include "base/config.h" /* HK_CHECK_LEVEL */
 #include "os/os.h"       /* hk_os_wait */
 
-enum hk_rank { HK_RANK_NONE, HK_RANK_REGISTRY, HK_RANK_HEAP, HK_RANK_POOL, HK_RANK_HUGE, HK_RANK_META, HK_RANKS };
+enum hk_rank {
+	HK_RANK_NONE,
+	HK_RANK_REGISTRY,
+	HK_RANK_HEAP,
+	HK_RANK_POOL,
+	HK_RANK_HUGE,
+	HK_RANK_META,
+	HK_RANKS
+};
 
 struct hk_lock {
 	_Atomic uint32_t state;
 	uint32_t rank; /* [const] */
 };
 
-#define HK_LOCK_INIT(r) { 0, (r) }
+#define HK_LOCK_INIT(r)                                                                            \
+	{                                                                                          \
+		0, (r)                                                                             \
+	}
 
 HK_COLD void hk_lock_wait(struct hk_lock *l);
 HK_COLD void hk_lock_wake(struct hk_lock *l);
@@ -35,15 +46,15 @@ HK_INLINE void hk_lock_take(struct hk_lock *l)
 	if (HK_CHECK_LEVEL >= 1)
 		hk_lock_note_taken(l, false);
 	if (HK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
-		&l->state, &expect, 1, memory_order_acquire, memory_order_relaxed)))
+		    &l->state, &expect, 1, memory_order_acquire, memory_order_relaxed)))
 		hk_lock_wait(l);
 }
 
 HK_INLINE bool hk_lock_try(struct hk_lock *l)
 {
 	uint32_t expect = 0;
-	bool got = atomic_compare_exchange_strong_explicit(&l->state, &expect, 1,
-							   memory_order_acquire, memory_order_relaxed);
+	bool got = atomic_compare_exchange_strong_explicit(
+		&l->state, &expect, 1, memory_order_acquire, memory_order_relaxed);
 
 	if (HK_CHECK_LEVEL >= 1 && got)
 		hk_lock_note_taken(l, true);

@@ -256,7 +256,8 @@ unsigned hk_os_cpus(void)
 static bool is_word_readable(uintptr_t at)
 {
 	count(OTHER, 1);
-	return syscall(SYS_rt_sigprocmask, -1, (void *)hk_align_down(at, 8), NULL, (size_t)8) != 0 &&
+	return syscall(SYS_rt_sigprocmask, -1, (void *)hk_align_down(at, 8), NULL, (size_t)8) !=
+		       0 &&
 	       errno == EINVAL;
 }
 

@@ -32,7 +32,10 @@ struct hk_chain {
 	uint32_t count;
 };
 
-#define HK_CHAIN_EMPTY { HK_END, NULL, 0 }
+#define HK_CHAIN_EMPTY                                                                             \
+	{                                                                                          \
+		HK_END, NULL, 0                                                                    \
+	}
 
 HK_INLINE void hk_chain_push(struct hk_chain *c, struct hk_block *b)
 {

@@ -13,18 +13,18 @@ const struct hk_block hk_end = { (struct hk_block *)(uintptr_t)&hk_end, 0 };
 		.units = (slab_units),                                                             \
 	}
 
-#define TINY(i) CLASS((i)*16u, 1)
-#define TINY4(i) TINY(i), TINY((i) + 1), TINY((i) + 2), TINY((i) + 3)
+#define TINY(i)   CLASS((i)*16u, 1)
+#define TINY4(i)  TINY(i), TINY((i) + 1), TINY((i) + 2), TINY((i) + 3)
 #define TINY16(i) TINY4(i), TINY4((i) + 4), TINY4((i) + 8), TINY4((i) + 12)
 /* The four classes above `base` bytes: as many units as give eight blocks, at most 1 MiB. */
 #define DOUBLING(base, units)                                                                      \
 	CLASS((base) / 4 * 5u, units), CLASS((base) / 4 * 6u, units),                              \
-	    CLASS((base) / 4 * 7u, units), CLASS((base)*2u, units)
+		CLASS((base) / 4 * 7u, units), CLASS((base)*2u, units)
 
 const struct hk_class hk_classes[HK_BINS] = {
-	[1] = TINY16(1),      TINY16(17),	  TINY16(33),	       TINY16(49),
-	DOUBLING(1024, 1),    DOUBLING(2048, 1),  DOUBLING(4096, 1),   DOUBLING(8192, 2),
-	DOUBLING(16384, 4),   DOUBLING(32768, 8), DOUBLING(65536, 16), DOUBLING(131072, 16),
+	[1] = TINY16(1),    TINY16(17),         TINY16(33),          TINY16(49),
+	DOUBLING(1024, 1),  DOUBLING(2048, 1),  DOUBLING(4096, 1),   DOUBLING(8192, 2),
+	DOUBLING(16384, 4), DOUBLING(32768, 8), DOUBLING(65536, 16), DOUBLING(131072, 16),
 };
 
 unsigned hk_class_bin_aligned(size_t n, size_t alignment)

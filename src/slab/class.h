@@ -15,17 +15,17 @@
 #include "base/config.h"
 
 #define HK_TINY_BINS ((unsigned)(HK_TINY_MAX / HK_BLOCK_ALIGN))
-#define HK_STEPS 4u				    /* classes a doubling, above tiny */
-#define HK_BINS 97u
+#define HK_STEPS     4u /* classes a doubling, above tiny */
+#define HK_BINS      97u
 
 static_assert(HK_TINY_BINS == 64, "docs say 64 tiny classes");
 static_assert(HK_TINY_BINS + HK_STEPS * 8 + 1 == HK_BINS, "eight doublings from 1 to 256 KiB");
 
 struct hk_class {
-	uint32_t size;	   /* bytes of a block */
+	uint32_t size;     /* bytes of a block */
 	uint32_t inverse;  /* ceil(2^32 / size): hk_class_index by a multiplication */
 	uint16_t capacity; /* blocks of a slab */
-	uint8_t units;	   /* of a slab */
+	uint8_t units;     /* of a slab */
 };
 
 extern const struct hk_class hk_classes[HK_BINS];

@@ -28,8 +28,7 @@ static bool look(struct hk_huge *e, void *arg)
 	struct search *s = arg;
 
 	if (e->state == HK_HUGE_CACHED && FITS(e->bytes, s->bytes) &&
-	    (e->address & (s->align - 1)) == 0 &&
-	    (s->best == NULL || e->bytes < s->best->bytes))
+	    (e->address & (s->align - 1)) == 0 && (s->best == NULL || e->bytes < s->best->bytes))
 		s->best = e;
 	return false;
 }

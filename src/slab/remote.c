@@ -25,8 +25,8 @@ bool hk_remote_push(struct hk_slab *s, const struct hk_chain *c)
 		c->tail->link = head_block(s, old);
 		word = head_field(s, c->head) | HK_REMOTE_QUEUED |
 		       (uint64_t)(hk_remote_count(old) + c->count) << HK_REMOTE_COUNT_SHIFT;
-	} while (!atomic_compare_exchange_weak_explicit(&s->remote, &old, word,
-							memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&s->remote, &old, word, memory_order_acq_rel, memory_order_relaxed));
 	return (old & HK_REMOTE_QUEUED) == 0;
 }
 

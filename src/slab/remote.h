@@ -20,8 +20,8 @@
 #include "slab/slab.h"
 
 #define HK_REMOTE_COUNT_SHIFT 20
-#define HK_REMOTE_FIELD (((uint64_t)1 << HK_REMOTE_COUNT_SHIFT) - 1)
-#define HK_REMOTE_QUEUED ((uint64_t)1 << 40)
+#define HK_REMOTE_FIELD       (((uint64_t)1 << HK_REMOTE_COUNT_SHIFT) - 1)
+#define HK_REMOTE_QUEUED      ((uint64_t)1 << 40)
 static_assert(HK_MiB / HK_BLOCK_ALIGN + 1 <= HK_REMOTE_FIELD, "any block's offset fits");
 
 /* Slabs with mail for one heap. */

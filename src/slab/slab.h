@@ -20,23 +20,24 @@
 #include "superslab/arena.h"
 
 struct hk_slab {
-	struct hk_slab *next, *prev;  /* in one of its heap's lists [heap] */
-	struct hk_block *free;	      /* freed by the owner [heap] */
-	struct hk_block *free_tail;   /* its last block, when not empty [heap] */
-	struct hk_block *mail;	      /* freed by others, and collected [heap] */
-	hk_unit unit;		      /* first one [const] */
+	struct hk_slab *next, *prev;       /* in one of its heap's lists [heap] */
+	struct hk_block *free;             /* freed by the owner [heap] */
+	struct hk_block *free_tail;        /* its last block, when not empty [heap] */
+	struct hk_block *mail;             /* freed by others, and collected [heap] */
+	hk_unit unit;                      /* first one [const] */
 	uint16_t free_blocks, mail_blocks; /* [heap] */
-	uint16_t capacity;	      /* [const] */
-	uint16_t carved;	      /* blocks that have ever been linked [heap] */
-	uint16_t used;		      /* [heap] */
-	uint8_t bin, units;	      /* [const] */
-	uint8_t back;		      /* in each unit's record: distance to the first unit's [const] */
-	uint8_t flags;		      /* HK_SLAB_… [heap] */
-	_Atomic uint32_t owner;	      /* heap id [release under both heaps' locks, any acquire] */
+	uint16_t capacity;                 /* [const] */
+	uint16_t carved;                   /* blocks that have ever been linked [heap] */
+	uint16_t used;                     /* [heap] */
+	uint8_t bin, units;                /* [const] */
+	uint8_t back;           /* in each unit's record: distance to the first unit's [const] */
+	uint8_t flags;          /* HK_SLAB_… [heap] */
+	_Atomic uint32_t owner; /* heap id [release under both heaps' locks, any acquire] */
 	alignas(64) _Atomic uint64_t remote; /* see remote.h [any rel/acq] */
-	struct hk_slab *mail_next;    /* [holder of the token] */
+	struct hk_slab *mail_next;           /* [holder of the token] */
 };
-static_assert(sizeof(struct hk_slab) <= 128 && offsetof(struct hk_slab, mail_next) + 8 <= HK_UNIT_UPPER,
+static_assert(sizeof(struct hk_slab) <= 128 &&
+		      offsetof(struct hk_slab, mail_next) + 8 <= HK_UNIT_UPPER,
 	      "fits the upper part of a unit's record");
 
 enum {

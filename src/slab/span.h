@@ -20,9 +20,9 @@
 
 struct hk_span {
 	struct hk_span *next, *prev; /* spans of a first-class heap [lock of that heap] */
-	hk_unit unit;		     /* [const] */
-	uint32_t units;		     /* [whoever owns the block] */
-	uint32_t owner;		     /* id of a first-class heap, or 0 [const] */
+	hk_unit unit;                /* [const] */
+	uint32_t units;              /* [whoever owns the block] */
+	uint32_t owner;              /* id of a first-class heap, or 0 [const] */
 };
 static_assert(sizeof(struct hk_span) <= HK_UNIT_UPPER, "fits the upper part of a unit's record");
 
@@ -40,7 +40,10 @@ HK_INLINE struct hk_span *hk_span_at(hk_unit unit)
 {
 	return (struct hk_span *)(void *)hk_unit_meta(unit)->upper;
 }
-HK_INLINE size_t hk_span_bytes(const struct hk_span *s) { return (size_t)s->units << HK_UNIT_SHIFT; }
+HK_INLINE size_t hk_span_bytes(const struct hk_span *s)
+{
+	return (size_t)s->units << HK_UNIT_SHIFT;
+}
 
 /* The span that a SPAN_INSIDE unit belongs to. */
 struct hk_span *hk_span_around(hk_unit unit);

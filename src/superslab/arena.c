@@ -22,9 +22,9 @@ uintptr_t hk_arena_base;
 struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
 
 static struct {
-	_Atomic hk_unit next;	 /* first unit that was never tried [lock POOL] */
-	_Atomic size_t mapped;	 /* units */
-	_Atomic uint32_t windows; /* release / acquire */
+	_Atomic hk_unit next;         /* first unit that was never tried [lock POOL] */
+	_Atomic size_t mapped;        /* units */
+	_Atomic uint32_t windows;     /* release / acquire */
 	uintptr_t window[HK_WINDOWS]; /* address >> HK_WINDOW_SHIFT; [const] below `windows` */
 } arena;
 

@@ -22,9 +22,9 @@
  * of its last). */
 struct hk_run_node {
 	struct hk_run_node *next, *prev; /* [lock POOL] */
-	hk_unit unit;			 /* first of the run, in both records */
-	uint32_t units;			 /* [lock POOL] */
-	uint32_t dirty;			 /* of them, touched since they were last zero [lock POOL] */
+	hk_unit unit;                    /* first of the run, in both records */
+	uint32_t units;                  /* [lock POOL] */
+	uint32_t dirty; /* of them, touched since they were last zero [lock POOL] */
 };
 
 #define HK_UNIT_UPPER 88u
@@ -38,10 +38,10 @@ static_assert(sizeof(struct hk_unit_meta) == 128, "two cache lines a unit");
 
 struct hk_superslab {
 	struct hk_unit_meta meta[HK_SS_UNITS];
-	uint32_t dirty;	  /* bit a unit: may be other than zero. Kept while in use. [lock POOL] */
-	uint32_t purged;  /* bit a unit: was touched once, and given back since [lock POOL] */
-	uint32_t used;	  /* mapped units that are not in the pool [lock POOL] */
-	uint32_t refaults; /* takes in a row of units that were purged a moment ago [lock POOL] */
+	uint32_t dirty;     /* bit a unit: may be other than zero. Kept while in use. [lock POOL] */
+	uint32_t purged;    /* bit a unit: was touched once, and given back since [lock POOL] */
+	uint32_t used;      /* mapped units that are not in the pool [lock POOL] */
+	uint32_t refaults;  /* takes in a row of units that were purged a moment ago [lock POOL] */
 	uint64_t purged_at; /* coarse ns [lock POOL] */
 };
 

@@ -14,7 +14,9 @@ static struct {
 	struct hk_lock lock;
 	unsigned char *next, *end; /* [lock META] */
 	_Atomic size_t bytes;
-} meta = { .lock = HK_LOCK_INIT(HK_RANK_META), .next = first_chunk, .end = first_chunk + FIRST_BYTES };
+} meta = { .lock = HK_LOCK_INIT(HK_RANK_META),
+	   .next = first_chunk,
+	   .end = first_chunk + FIRST_BYTES };
 
 static bool add_chunk(size_t bytes)
 {

@@ -25,24 +25,24 @@ typedef uint32_t hk_unit;
 
 #define HK_NO_UNIT ((hk_unit)UINT32_MAX)
 
-#define HK_WORD_ID_SHIFT 11
+#define HK_WORD_ID_SHIFT  11
 #define HK_WORD_BIN_SHIFT 4
-#define HK_FIRST_ID 8u
+#define HK_FIRST_ID       8u
 
 enum hk_kind {
-	HK_KIND_NONE,	     /* not ours */
-	HK_KIND_FREE,	     /* ours, no block */
-	HK_KIND_SPAN,	     /* first unit of a span */
+	HK_KIND_NONE,        /* not ours */
+	HK_KIND_FREE,        /* ours, no block */
+	HK_KIND_SPAN,        /* first unit of a span */
 	HK_KIND_SPAN_INSIDE, /* its other units */
 	HK_KIND_GUARDED,     /* sampled or guarded blocks */
-	HK_KIND_META,	     /* hakmem's own */
+	HK_KIND_META,        /* hakmem's own */
 	HK_KINDS
 };
 static_assert((unsigned)HK_KINDS <= HK_FIRST_ID, "kinds and heap ids share a field");
 
 /* Payload of HK_KIND_FREE: in the shared pool, and not in somebody's hand; what its record still
  * tells about its last use, for messages. */
-#define HK_WORD_POOLED 1u
+#define HK_WORD_POOLED   1u
 #define HK_WORD_WAS_SLAB 2u
 #define HK_WORD_WAS_SPAN 4u
 

@@ -8,7 +8,7 @@
 #include "superslab/release.h" /* hk_dirty_add: the pool's part of D */
 
 /* Lengths 1 … 32 have a tier each, longer ones four a doubling. */
-#define TIERS 128u
+#define TIERS       128u
 #define EXACT_TIERS HK_SS_UNITS
 /* How many runs of a tier are looked at for the fullest SuperSlab, or the first that is long enough. */
 #define LOOKS 8u
@@ -19,8 +19,8 @@ struct tier {
 
 static struct {
 	struct hk_lock lock;
-	struct tier tier[2][TIERS];   /* [0] clean, [1] with dirty units [lock POOL] */
-	uint64_t used[2][TIERS / 64]; /* bit a tier: not empty [lock POOL] */
+	struct tier tier[2][TIERS];     /* [0] clean, [1] with dirty units [lock POOL] */
+	uint64_t used[2][TIERS / 64];   /* bit a tier: not empty [lock POOL] */
 	size_t free_units, dirty_units; /* [lock POOL] */
 } pool = { .lock = HK_LOCK_INIT(HK_RANK_POOL) };
 

@@ -15,10 +15,10 @@ enum hk_huge_state { HK_HUGE_NONE, HK_HUGE_LIVE, HK_HUGE_BUSY, HK_HUGE_CACHED };
 
 struct hk_huge {
 	uintptr_t address; /* of the mapping, and of the block */
-	size_t bytes;	   /* of the mapping */
-	uint32_t owner;	   /* id of a first-class heap, or 0 */
-	uint8_t state;	   /* enum hk_huge_state */
-	bool zero;	   /* cached: every byte is zero */
+	size_t bytes;      /* of the mapping */
+	uint32_t owner;    /* id of a first-class heap, or 0 */
+	uint8_t state;     /* enum hk_huge_state */
+	bool zero;         /* cached: every byte is zero */
 };
 
 void hk_registry_lock(void);

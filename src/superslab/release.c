@@ -23,9 +23,9 @@ _Atomic int64_t hk_out;
 _Atomic int64_t hk_flying;
 
 static struct {
-	_Atomic size_t earned;	     /* bytes */
-	_Atomic uint64_t earned_at;  /* coarse ns of the last change */
-	_Atomic size_t peak_live;    /* recent */
+	_Atomic size_t earned;      /* bytes */
+	_Atomic uint64_t earned_at; /* coarse ns of the last change */
+	_Atomic size_t peak_live;   /* recent */
 	_Atomic uint64_t purged;
 } release;
 
@@ -140,8 +140,8 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 	while (hk_release_held() > (quota != 0 ? target : bound + MAX_INSTALMENT)) {
 		size_t done = purge_some((uint32_t)(quota >> HK_UNIT_SHIFT));
 
-		if (done == 0 && (hk_release_hooks.gather == NULL ||
-				  hk_release_hooks.gather(quota) == 0))
+		if (done == 0 &&
+		    (hk_release_hooks.gather == NULL || hk_release_hooks.gather(quota) == 0))
 			return;
 		quota -= hk_min(quota, hk_max(done, HK_UNIT_BYTES));
 	}

@@ -30,10 +30,10 @@ struct hk_release_hooks {
 };
 extern HK_HIDDEN struct hk_release_hooks hk_release_hooks;
 
-extern HK_HIDDEN _Atomic int64_t hk_dirty; /* D */
+extern HK_HIDDEN _Atomic int64_t hk_dirty;   /* D */
 extern HK_HIDDEN _Atomic int64_t hk_granted; /* bin limits and ways */
-extern HK_HIDDEN _Atomic int64_t hk_out; /* O */
-extern HK_HIDDEN _Atomic int64_t hk_flying; /* F */
+extern HK_HIDDEN _Atomic int64_t hk_out;     /* O */
+extern HK_HIDDEN _Atomic int64_t hk_flying;  /* F */
 
 HK_INLINE void hk_dirty_add(int64_t bytes)
 {

@@ -9,9 +9,11 @@
 
 #define MARK 77
 
-static const size_t sizes[] = { 0, 1, 8, 15, 16, 17, 33, 100, 512, 1000, 1024, 1025, 4095, 4096,
-				4097, 32768, 32769, 65536, 70000, 262145, 300000, 2 * T_MiB + 1,
-				33 * T_MiB };
+static const size_t sizes[] = {
+	0,         1,    8,    15,   16,    17,    33,    100,   512,    1000,   1024,
+	1025,      4095, 4096, 4097, 32768, 32769, 65536, 70000, 262145, 300000, 2 * T_MiB + 1,
+	33 * T_MiB
+};
 
 /* Aligned, big enough, writable, and not on top of the others of its kind. */
 static void check_three(void **p, size_t align, size_t n)
@@ -74,7 +76,9 @@ static void many(void)
 
 static void bad_alignments(void)
 {
-	static const size_t bad[] = { 0, 3, 5, 6, 7, 9, 12, 24, 48, 100, 4095, 4097, 65537, SIZE_MAX };
+	static const size_t bad[] = {
+		0, 3, 5, 6, 7, 9, 12, 24, 48, 100, 4095, 4097, 65537, SIZE_MAX
+	};
 	static const size_t over[] = { 2 * T_GiB, 64 * T_GiB, (size_t)1 << 47, (size_t)1 << 63 };
 
 	for (unsigned i = 0; i < T_COUNT(bad); i++) {
@@ -119,9 +123,9 @@ static void memalign_rounds_up(void)
 {
 	static const struct {
 		size_t asked, got;
-	} pairs[] = { { 0, 1 }, { 3, 4 }, { 5, 8 }, { 17, 32 }, { 24, 32 }, { 33, 64 }, { 48, 64 },
-		      { 100, 128 }, { 1025, 2048 }, { 5000, 8192 }, { 70000, 131072 },
-		      { 3 * T_MiB, 4 * T_MiB } };
+	} pairs[] = { { 0, 1 },       { 3, 4 },       { 5, 8 },          { 17, 32 },
+		      { 24, 32 },     { 33, 64 },     { 48, 64 },        { 100, 128 },
+		      { 1025, 2048 }, { 5000, 8192 }, { 70000, 131072 }, { 3 * T_MiB, 4 * T_MiB } };
 
 	for (unsigned i = 0; i < T_COUNT(pairs); i++)
 		for (unsigned k = 0; k < 20; k++) {
@@ -209,8 +213,8 @@ static void nothing_is_left(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(all_alignments),	    T_CASE(many),
-		T_CASE(bad_alignments),	    T_CASE(posix_leaves_out_and_errno_alone),
+		T_CASE(all_alignments),     T_CASE(many),
+		T_CASE(bad_alignments),     T_CASE(posix_leaves_out_and_errno_alone),
 		T_CASE(memalign_rounds_up), T_CASE(pages),
 		T_CASE(realloc_of_aligned), T_CASE(freed_by_others),
 		T_CASE(nothing_is_left),

@@ -10,15 +10,16 @@
 #define MARK 77 /* an errno that nobody sets */
 
 /* One size of each kind of block: tiny, mid, larger classes, span, huge. */
-static const size_t kinds[] = { 1, 24, 500, 1024, 1025, 20000, 32769, 200000, 300000,
-				5 * T_MiB, 40 * T_MiB };
+static const size_t kinds[] = { 1,     24,     500,    1024,      1025,      20000,
+				32769, 200000, 300000, 5 * T_MiB, 40 * T_MiB };
 
 /* Sizes that no call may satisfy. */
 static size_t too_big(unsigned i)
 {
-	static const size_t sizes[] = { (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 65536,
-					SIZE_MAX - 4096,     SIZE_MAX - 16,	      SIZE_MAX - 15,
-					SIZE_MAX - 1,	     SIZE_MAX };
+	static const size_t sizes[] = { (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1,
+					SIZE_MAX - 65536,    SIZE_MAX - 4096,
+					SIZE_MAX - 16,       SIZE_MAX - 15,
+					SIZE_MAX - 1,        SIZE_MAX };
 
 	return i < T_COUNT(sizes) ? t_hide(sizes[i]) : 0;
 }
@@ -42,10 +43,17 @@ static void zero_is_unique(void)
 
 	for (unsigned i = 0; i < N; i++) {
 		switch (i % 4) {
-		case 0: p[i] = T_MALLOC(0); break;
-		case 1: p[i] = T_CALLOC(0, 8); break;
-		case 2: p[i] = T_CALLOC(8, 0); break;
-		default: p[i] = T_REALLOC(NULL, 0);
+		case 0:
+			p[i] = T_MALLOC(0);
+			break;
+		case 1:
+			p[i] = T_CALLOC(0, 8);
+			break;
+		case 2:
+			p[i] = T_CALLOC(8, 0);
+			break;
+		default:
+			p[i] = T_REALLOC(NULL, 0);
 		}
 		t_need(p[i] != NULL);
 		t_check_at(t_aligned(p[i], 16), i);
@@ -139,9 +147,14 @@ static void products_overflow(void)
 	static const struct {
 		size_t count, size;
 	} products[] = {
-		{ SIZE_MAX, 2 },       { 2, SIZE_MAX },		    { SIZE_MAX, SIZE_MAX },
-		{ SIZE_MAX / 2 + 1, 2 }, { (size_t)1 << 32, (size_t)1 << 32 }, { SIZE_MAX / 3 + 1, 3 },
-		{ SIZE_MAX / 16 + 2, 16 }, { 65536, SIZE_MAX / 65536 + 1 },
+		{ SIZE_MAX, 2 },
+		{ 2, SIZE_MAX },
+		{ SIZE_MAX, SIZE_MAX },
+		{ SIZE_MAX / 2 + 1, 2 },
+		{ (size_t)1 << 32, (size_t)1 << 32 },
+		{ SIZE_MAX / 3 + 1, 3 },
+		{ SIZE_MAX / 16 + 2, 16 },
+		{ 65536, SIZE_MAX / 65536 + 1 },
 	};
 
 	errno = MARK;

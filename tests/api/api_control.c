@@ -88,8 +88,8 @@ static void note_held(const char *profile, size_t size, size_t freed)
 	hak_stats_get(&s);
 	if (s.held <= s.bound + s.heaps * 256 * T_KiB + 2 * T_MiB)
 		return;
-	t_say("%s, %zu blocks of %zu freed: held %zu KiB, bound %zu KiB, live %zu KiB", profile, freed,
-	      size, s.held / T_KiB, s.bound / T_KiB, s.live / T_KiB);
+	t_say("%s, %zu blocks of %zu freed: held %zu KiB, bound %zu KiB, live %zu KiB", profile,
+	      freed, size, s.held / T_KiB, s.bound / T_KiB, s.live / T_KiB);
 	t_check_at(!"held within the bound", size);
 }
 
@@ -285,10 +285,10 @@ static void version(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(version),	 T_CASE(stats_add_up),	 T_CASE(stats_of_threads),
+		T_CASE(version),         T_CASE(stats_add_up),    T_CASE(stats_of_threads),
 		T_CASE(held_is_bounded), T_CASE(trim_gives_back), T_CASE(trim_really_lowers_rss),
-		T_CASE(trim_of_nothing), T_CASE(option_names),	 T_CASE(option_values),
-		T_CASE(option_get_cuts), T_CASE(option_each),	 T_CASE(profile_sets_the_rest),
+		T_CASE(trim_of_nothing), T_CASE(option_names),    T_CASE(option_values),
+		T_CASE(option_get_cuts), T_CASE(option_each),     T_CASE(profile_sets_the_rest),
 	};
 
 	return t_main(argc, argv, cases, T_COUNT(cases));

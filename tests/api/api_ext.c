@@ -147,8 +147,9 @@ static void zeroed(void)
 
 static void aligned_realloc(void)
 {
-	static const size_t sizes[] = { 1, 100, 5000, 40, 70000, 300000, 200, 3 * T_MiB, 40 * T_MiB,
-					33 * T_MiB, 1000, 90 * T_MiB, 17 };
+	static const size_t sizes[] = { 1,      100,        5000,      40,         70000,
+					300000, 200,        3 * T_MiB, 40 * T_MiB, 33 * T_MiB,
+					1000,   90 * T_MiB, 17 };
 
 	for (size_t align = 1; align <= 16 * T_MiB; align *= 2) {
 		size_t from = sizes[0];

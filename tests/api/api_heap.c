@@ -9,8 +9,8 @@
 
 #define MARK 77
 
-static const size_t kinds[] = { 0, 1, 16, 100, 1024, 1025, 20000, 100000, 262144, 300000, 3 * T_MiB,
-				33 * T_MiB };
+static const size_t kinds[] = { 0,     1,      16,     100,    1024,      1025,
+				20000, 100000, 262144, 300000, 3 * T_MiB, 33 * T_MiB };
 
 struct set {
 	size_t count, extra;
@@ -184,7 +184,8 @@ static void walk_is_exact(void)
 	for (unsigned i = 0; i < 3000; i++) {
 		size_t n = t_below(&seed, i % 50 == 0 ? 400000 : 3000);
 
-		blocks[i] = add(i % 4 == 0 ? hak_heap_aligned_alloc(heap, 64, n) : hak_heap_malloc(heap, n));
+		blocks[i] = add(i % 4 == 0 ? hak_heap_aligned_alloc(heap, 64, n)
+					   : hak_heap_malloc(heap, n));
 	}
 	walk_finds_the_set(heap, false);
 	/* Freed by another thread: visible as soon as free has returned. */
@@ -415,18 +416,12 @@ static void many_at_once(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(all_kinds),
-		T_CASE(refusals),
-		T_CASE(destroy_frees_all),
-		T_CASE(calloc_is_zero_on_used_memory),
-		T_CASE(walk_is_exact),
-		T_CASE(realloc_stays_in_the_heap),
-		T_CASE(walk_stops),
-		T_CASE(walk_of_the_process),
-		T_CASE(many_threads_in_one),
-		T_CASE(outlives_its_thread),
-		T_CASE(one_after_another),
-		T_CASE(many_at_once),
+		T_CASE(all_kinds),           T_CASE(refusals),
+		T_CASE(destroy_frees_all),   T_CASE(calloc_is_zero_on_used_memory),
+		T_CASE(walk_is_exact),       T_CASE(realloc_stays_in_the_heap),
+		T_CASE(walk_stops),          T_CASE(walk_of_the_process),
+		T_CASE(many_threads_in_one), T_CASE(outlives_its_thread),
+		T_CASE(one_after_another),   T_CASE(many_at_once),
 	};
 
 	return t_main(argc, argv, cases, T_COUNT(cases));

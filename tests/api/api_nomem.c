@@ -205,8 +205,8 @@ static void threads(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(tiny), T_CASE(kilobyte), T_CASE(mid),	       T_CASE(large_class),
-		T_CASE(span), T_CASE(huge),	T_CASE(kinds_in_turn), T_CASE(threads),
+		T_CASE(tiny), T_CASE(kilobyte), T_CASE(mid),           T_CASE(large_class),
+		T_CASE(span), T_CASE(huge),     T_CASE(kinds_in_turn), T_CASE(threads),
 	};
 
 	return t_main(argc, argv, cases, T_COUNT(cases));

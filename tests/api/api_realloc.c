@@ -60,9 +60,11 @@ static void up_and_down(void)
 /* Every kind to every kind, with neighbours that must not be touched. */
 static void all_pairs(void)
 {
-	static const size_t size[] = { 1, 16, 100, 512, 1008, 1024, 1025, 3000, 8192, 20000, 32768,
-				       32769, 100000, 262144, 262145, 500000, T_MiB, 2 * T_MiB + 1,
-				       5 * T_MiB, 31 * T_MiB, 33 * T_MiB, 70 * T_MiB };
+	static const size_t size[] = { 1,          16,        100,           512,       1008,
+				       1024,       1025,      3000,          8192,      20000,
+				       32768,      32769,     100000,        262144,    262145,
+				       500000,     T_MiB,     2 * T_MiB + 1, 5 * T_MiB, 31 * T_MiB,
+				       33 * T_MiB, 70 * T_MiB };
 
 	for (unsigned a = 0; a < T_COUNT(size); a++)
 		for (unsigned b = 0; b < T_COUNT(size); b++) {
@@ -196,8 +198,8 @@ static void shrinking_gives_back(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(up_and_down),	   T_CASE(all_pairs),		T_CASE(growing_together),
-		T_CASE(by_another_thread), T_CASE(usable_part_is_kept), T_CASE(array),
+		T_CASE(up_and_down),          T_CASE(all_pairs),           T_CASE(growing_together),
+		T_CASE(by_another_thread),    T_CASE(usable_part_is_kept), T_CASE(array),
 		T_CASE(shrinking_gives_back),
 	};
 

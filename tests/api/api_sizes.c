@@ -5,8 +5,8 @@
 
 #include "door.h"
 
-#define EVERY 70000u	   /* all sizes up to here */
-#define TOP (600 * T_KiB)  /* steps up to here */
+#define EVERY 70000u        /* all sizes up to here */
+#define TOP   (600 * T_KiB) /* steps up to here */
 
 /* The sweep: each size to EVERY, then the sizes before, on and behind each half KiB. 0: done. */
 static size_t step_size(size_t n)
@@ -91,8 +91,8 @@ static void full_blocks(void)
 /* Whole slabs and more of one class. */
 static void many_of_a_class(void)
 {
-	static const size_t sizes[] = { 1, 16, 17, 48, 64, 112, 256, 1000, 1024, 1025, 1536, 4096,
-					5000, 20480, 32768, 32769 };
+	static const size_t sizes[] = { 1,    16,   17,   48,   64,   112,   256,   1000,
+					1024, 1025, 1536, 4096, 5000, 20480, 32768, 32769 };
 
 	for (unsigned i = 0; i < T_COUNT(sizes); i++)
 		fill_and_check(sizes[i], t_scale(3000, 300));
@@ -217,9 +217,12 @@ static void aligned_sized_frees(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(sweep),		 T_CASE(full_blocks),
-		T_CASE(many_of_a_class), T_CASE(calloc_is_zero),
-		T_CASE(sized_frees),	 T_CASE(aligned_sized_frees),
+		T_CASE(sweep),
+		T_CASE(full_blocks),
+		T_CASE(many_of_a_class),
+		T_CASE(calloc_is_zero),
+		T_CASE(sized_frees),
+		T_CASE(aligned_sized_frees),
 		T_CASE(calloc_clears_the_product),
 	};
 

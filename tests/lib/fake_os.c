@@ -150,8 +150,8 @@ static bool fails(size_t bytes)
 static void *map_anywhere(size_t bytes)
 {
 	size_t room = bytes + page;
-	char *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
+	char *p = mmap(NULL, room, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	char *start;
 
 	if (p == MAP_FAILED)

@@ -145,8 +145,8 @@ static void breaches_abort(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(maps_and_joins), T_CASE(fails_when_told), T_CASE(purges),
-		T_CASE(remaps),		T_CASE(clock_stands_still), T_CASE(breaches_abort),
+		T_CASE(maps_and_joins), T_CASE(fails_when_told),    T_CASE(purges),
+		T_CASE(remaps),         T_CASE(clock_stands_still), T_CASE(breaches_abort),
 	};
 	static const size_t pages[] = { 4 * T_KiB, 16 * T_KiB, 64 * T_KiB };
 	int result = 0;

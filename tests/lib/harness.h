@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define T_KiB ((size_t)1 << 10)
-#define T_MiB ((size_t)1 << 20)
-#define T_GiB ((size_t)1 << 30)
+#define T_KiB      ((size_t)1 << 10)
+#define T_MiB      ((size_t)1 << 20)
+#define T_GiB      ((size_t)1 << 30)
 #define T_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define T_NOINLINE __attribute__((noinline, noclone))
 
@@ -20,7 +20,10 @@ struct t_case {
 	const char *name;
 	void (*run)(void);
 };
-#define T_CASE(fn) { #fn, fn }
+#define T_CASE(fn)                                                                                 \
+	{                                                                                          \
+#fn, fn                                                                            \
+	}
 
 /* Runs the cases named in argv, or all of them. Returns the exit status; 77: skipped. */
 int t_main(int argc, char **argv, const struct t_case *cases, size_t count);
@@ -28,7 +31,7 @@ int t_main(int argc, char **argv, const struct t_case *cases, size_t count);
 
 /* A failed check is printed and counted, and the case goes on; a failed need ends the process. */
 #define t_check(cond) ((void)((cond) || (t_failed(__FILE__, __LINE__, #cond), 0)))
-#define t_need(cond) ((void)((cond) || (t_fatal(__FILE__, __LINE__, #cond), 0)))
+#define t_need(cond)  ((void)((cond) || (t_fatal(__FILE__, __LINE__, #cond), 0)))
 /* Both are unsigned numbers or pointers; prints what they were. */
 #define t_equal(got, want)                                                                         \
 	t_compare(__FILE__, __LINE__, #got " == " #want, (uint64_t)(got), (uint64_t)(want))
@@ -79,7 +82,7 @@ static inline bool t_aligned(const void *p, size_t alignment)
 }
 
 /* A pattern that depends on the key and on the offset. All bytes up to 64 KiB; of longer blocks the
- * first and last 4 KiB and 8 bytes in every page between. t_holds checks the first `n` bytes of what
+ * first and last 4 KiB and 8 bytes in every 36 KiB between. t_holds checks the first `n` bytes of what
  * was filled as `filled` bytes. */
 void t_fill(void *p, size_t n, uint64_t key);
 bool t_holds(const void *p, size_t n, size_t filled, uint64_t key);

@@ -77,7 +77,7 @@ static void stack(void)
 	mistake_free(t_launder(local + 2));
 }
 static void static_object(void) { mistake_free(t_launder(object + 2)); }
-static void constant(void) { mistake_free(t_launder((void *)(uintptr_t)"sixteen bytes of text")); }
+static void constant(void) { mistake_free(t_launder((void *)(uintptr_t) "sixteen bytes of text")); }
 static void mapped_page(void) { mistake_free(foreign_page()); }
 static void mapped_page_inside(void) { mistake_free((char *)foreign_page() + 4096); }
 static void small_number(void) { mistake_free(t_launder((void *)16)); }
@@ -213,23 +213,56 @@ static void heap_double_free(void)
 #endif
 
 static const struct t_case cases[] = {
-	T_CASE(stack), T_CASE(static_object), T_CASE(constant), T_CASE(mapped_page),
-	T_CASE(mapped_page_inside), T_CASE(small_number), T_CASE(wild), T_CASE(not_canonical),
-	T_CASE(realloc_stack), T_CASE(realloc_page), T_CASE(usable_static), T_CASE(usable_page),
-	T_CASE(inside_64_other), T_CASE(inside_1024_other), T_CASE(inside_20k_other),
-	T_CASE(inside_100k_other), T_CASE(inside_span), T_CASE(inside_span_16),
-	T_CASE(inside_span_other), T_CASE(inside_huge), T_CASE(inside_huge_16),
-	T_CASE(inside_huge_other), T_CASE(misaligned_64_other), T_CASE(misaligned_20k_other),
-	T_CASE(misaligned_span), T_CASE(misaligned_huge), T_CASE(inside_own_64),
-	T_CASE(inside_own_1024), T_CASE(inside_own_20k), T_CASE(inside_own_100k),
-	T_CASE(misaligned_own_64), T_CASE(sized_64_as_65), T_CASE(sized_64_as_5000),
-	T_CASE(sized_64_as_16), T_CASE(sized_20k_as_64), T_CASE(sized_100k_as_200k),
-	T_CASE(sized_span_as_64), T_CASE(sized_span_as_9m), T_CASE(sized_huge_as_64),
-	T_CASE(sized_huge_as_80m), T_CASE(sized_64_as_max), T_CASE(sized_stack),
-	T_CASE(aligned_sized_64_as_5000), T_CASE(aligned_sized_as_64k),
+	T_CASE(stack),
+	T_CASE(static_object),
+	T_CASE(constant),
+	T_CASE(mapped_page),
+	T_CASE(mapped_page_inside),
+	T_CASE(small_number),
+	T_CASE(wild),
+	T_CASE(not_canonical),
+	T_CASE(realloc_stack),
+	T_CASE(realloc_page),
+	T_CASE(usable_static),
+	T_CASE(usable_page),
+	T_CASE(inside_64_other),
+	T_CASE(inside_1024_other),
+	T_CASE(inside_20k_other),
+	T_CASE(inside_100k_other),
+	T_CASE(inside_span),
+	T_CASE(inside_span_16),
+	T_CASE(inside_span_other),
+	T_CASE(inside_huge),
+	T_CASE(inside_huge_16),
+	T_CASE(inside_huge_other),
+	T_CASE(misaligned_64_other),
+	T_CASE(misaligned_20k_other),
+	T_CASE(misaligned_span),
+	T_CASE(misaligned_huge),
+	T_CASE(inside_own_64),
+	T_CASE(inside_own_1024),
+	T_CASE(inside_own_20k),
+	T_CASE(inside_own_100k),
+	T_CASE(misaligned_own_64),
+	T_CASE(sized_64_as_65),
+	T_CASE(sized_64_as_5000),
+	T_CASE(sized_64_as_16),
+	T_CASE(sized_20k_as_64),
+	T_CASE(sized_100k_as_200k),
+	T_CASE(sized_span_as_64),
+	T_CASE(sized_span_as_9m),
+	T_CASE(sized_huge_as_64),
+	T_CASE(sized_huge_as_80m),
+	T_CASE(sized_64_as_max),
+	T_CASE(sized_stack),
+	T_CASE(aligned_sized_64_as_5000),
+	T_CASE(aligned_sized_as_64k),
 #if defined(T_DOOR_HAK)
-	T_CASE(destroyed_64), T_CASE(destroyed_20k), T_CASE(destroyed_span),
-	T_CASE(destroyed_huge), T_CASE(heap_double_free),
+	T_CASE(destroyed_64),
+	T_CASE(destroyed_20k),
+	T_CASE(destroyed_span),
+	T_CASE(destroyed_huge),
+	T_CASE(heap_double_free),
 #endif
 };
 

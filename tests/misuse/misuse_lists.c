@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
 /* Double frees, writes after free, and what they make of lists of free blocks. */
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -97,6 +99,17 @@ struct pair {
 	void *a, *b;
 };
 
+/* A thread that is there before the first free: what its creation allocates must not get the block. */
+static _Atomic(void *) to_free;
+
+static void *free_when_told(void *arg)
+{
+	while (atomic_load(&to_free) == NULL)
+		sched_yield();
+	mistake_free(atomic_load(&to_free));
+	return arg;
+}
+
 static void *free_it(void *arg)
 {
 	mistake_free(arg);
@@ -141,11 +154,13 @@ static void other_aba(size_t size)
 /* Once here, then once there; and the other way round. */
 static void here_and_there(size_t size)
 {
+	pthread_t other = t_thread(free_when_told, NULL);
 	void *p = T_MALLOC(size);
 
 	t_need(p != NULL);
 	mistake_free(p);
-	t_join(t_thread(free_it, p));
+	atomic_store(&to_free, p);
+	t_join(other);
 	allocate_on(size, enough(size));
 }
 
@@ -161,11 +176,13 @@ static void there_and_here(size_t size)
 
 static void two_others(size_t size)
 {
+	pthread_t other = t_thread(free_when_told, NULL);
 	void *p = T_MALLOC(size);
 
 	t_need(p != NULL);
 	t_join(t_thread(free_it, p));
-	t_join(t_thread(free_it, p));
+	atomic_store(&to_free, p);
+	t_join(other);
 	allocate_on(size, enough(size));
 }
 
@@ -256,15 +273,39 @@ static void overflow_1k(void) { overflow(1024); }
 static void overflow_4k(void) { overflow(4096); }
 
 const struct t_case misuse_list_cases[] = {
-	T_CASE(twice_64), T_CASE(twice_1k), T_CASE(twice_20k), T_CASE(twice_100k),
-	T_CASE(twice_span), T_CASE(twice_huge), T_CASE(aba_64), T_CASE(aba_1k), T_CASE(aba_20k),
-	T_CASE(aba_100k), T_CASE(aba_span), T_CASE(aba_huge), T_CASE(far_64), T_CASE(far_1k),
-	T_CASE(far_20k), BY_OTHERS_CASES(64), BY_OTHERS_CASES(1k), BY_OTHERS_CASES(20k),
-	BY_OTHERS_CASES(100k), BY_OTHERS_CASES(span), BY_OTHERS_CASES(huge),
-	T_CASE(write_64_whole), T_CASE(write_64_second_word), T_CASE(write_64_one_byte),
-	T_CASE(write_16_whole), T_CASE(write_1k_whole), T_CASE(write_20k_whole),
-	T_CASE(write_20k_second_word), T_CASE(write_flushed_64_whole),
-	T_CASE(write_flushed_64_second_word), T_CASE(write_flushed_1k_whole),
-	T_CASE(overflow_64), T_CASE(overflow_1k), T_CASE(overflow_4k),
+	T_CASE(twice_64),
+	T_CASE(twice_1k),
+	T_CASE(twice_20k),
+	T_CASE(twice_100k),
+	T_CASE(twice_span),
+	T_CASE(twice_huge),
+	T_CASE(aba_64),
+	T_CASE(aba_1k),
+	T_CASE(aba_20k),
+	T_CASE(aba_100k),
+	T_CASE(aba_span),
+	T_CASE(aba_huge),
+	T_CASE(far_64),
+	T_CASE(far_1k),
+	T_CASE(far_20k),
+	BY_OTHERS_CASES(64),
+	BY_OTHERS_CASES(1k),
+	BY_OTHERS_CASES(20k),
+	BY_OTHERS_CASES(100k),
+	BY_OTHERS_CASES(span),
+	BY_OTHERS_CASES(huge),
+	T_CASE(write_64_whole),
+	T_CASE(write_64_second_word),
+	T_CASE(write_64_one_byte),
+	T_CASE(write_16_whole),
+	T_CASE(write_1k_whole),
+	T_CASE(write_20k_whole),
+	T_CASE(write_20k_second_word),
+	T_CASE(write_flushed_64_whole),
+	T_CASE(write_flushed_64_second_word),
+	T_CASE(write_flushed_1k_whole),
+	T_CASE(overflow_64),
+	T_CASE(overflow_1k),
+	T_CASE(overflow_4k),
 };
 const size_t misuse_list_count = T_COUNT(misuse_list_cases);

@@ -9,7 +9,7 @@
 #include "door.h"
 #include "slab/block.h" /* HK_TAG */
 
-#define SLOTS 3000u
+#define SLOTS   3000u
 #define THREADS 3u
 
 static _Atomic(void *) slot[SLOTS];
@@ -40,9 +40,9 @@ static void disguise(void *p, uint64_t *seed)
 	for (size_t i = 0; i < words; i++)
 		w[i] = HK_TAG;
 	for (size_t i = 0; i + 1 < words && how != 0; i += 2)
-		w[i] = how == 1 ? (uint64_t)(uintptr_t)other
-		     : how == 2 ? (uint64_t)(uintptr_t)p
-				: (uint64_t)(uintptr_t)(w + i + 2);
+		w[i] = how == 1   ? (uint64_t)(uintptr_t)other
+		       : how == 2 ? (uint64_t)(uintptr_t)p
+				  : (uint64_t)(uintptr_t)(w + i + 2);
 }
 
 static void *allocate(uint64_t *seed)
@@ -51,9 +51,14 @@ static void *allocate(uint64_t *seed)
 	void *p;
 
 	switch (t_below(seed, 8)) {
-	case 0: p = T_CALLOC(1, n); break;
-	case 1: p = T_ALIGNED_ALLOC((size_t)16 << t_below(seed, 8), n); break;
-	default: p = T_MALLOC(n);
+	case 0:
+		p = T_CALLOC(1, n);
+		break;
+	case 1:
+		p = T_ALIGNED_ALLOC((size_t)16 << t_below(seed, 8), n);
+		break;
+	default:
+		p = T_MALLOC(n);
 	}
 	t_need(p != NULL);
 	disguise(p, seed);

@@ -101,7 +101,8 @@ static void allocate(void)
 		align = (size_t)8 << t_below(&seed, 19);
 		t_need(T_POSIX_MEMALIGN(&p, align, size) == 0);
 		break;
-	default: p = T_MALLOC(size);
+	default:
+		p = T_MALLOC(size);
 	}
 	t_need(p != NULL);
 	insert(p, size, align);

@@ -44,8 +44,8 @@ static void preinit(int argc, char **argv, char **envp)
 	(void)argc, (void)argv, (void)envp;
 	allocate(PREINIT);
 }
-__attribute__((section(".preinit_array"), used)) static void (*const preinit_entry)(int, char **,
-										    char **) = preinit;
+__attribute__((section(".preinit_array"),
+	       used)) static void (*const preinit_entry)(int, char **, char **) = preinit;
 
 __attribute__((constructor(101))) static void first(void) { allocate(FIRST); }
 

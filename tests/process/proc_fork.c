@@ -10,8 +10,8 @@
 
 #include "door.h"
 
-#define BUSY 3u
-#define SLOTS 300u
+#define BUSY          3u
+#define SLOTS         300u
 #define CHILD_SECONDS 60u /* a child that hangs is ended by SIGALRM */
 
 extern char **environ;
@@ -269,9 +269,12 @@ static void generations(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(fork_while_others_are_busy), T_CASE(fork_from_a_thread),
-		T_CASE(fork_from_two_threads),	    T_CASE(child_exits_in_full),
-		T_CASE(vfork_and_exec),		    T_CASE(spawn),
+		T_CASE(fork_while_others_are_busy),
+		T_CASE(fork_from_a_thread),
+		T_CASE(fork_from_two_threads),
+		T_CASE(child_exits_in_full),
+		T_CASE(vfork_and_exec),
+		T_CASE(spawn),
 		T_CASE(generations), /* the last: it does not return */
 	};
 

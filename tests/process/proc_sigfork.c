@@ -12,7 +12,7 @@
 
 #include "door.h"
 
-#define MARK 77
+#define MARK  77
 #define SLOTS 200u
 
 extern char **environ;
@@ -51,7 +51,10 @@ static void *churn(void *arg)
 
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		size_t r = t_below(&seed, 100);
-		size_t n = t_below(&seed, r < 60 ? 300 : r < 85 ? 30000 : r < 97 ? 300000 : 8 * T_MiB);
+		size_t n = t_below(&seed, r < 60   ? 300
+					  : r < 85 ? 30000
+					  : r < 97 ? 300000
+						   : 8 * T_MiB);
 		char *p;
 
 		errno = MARK;

@@ -7,7 +7,7 @@
 #include "door.h"
 
 #define WHOLE 2048u /* blocks up to here are checked in every byte, longer ones at both ends */
-#define EDGE 64u
+#define EDGE  64u
 
 #if defined(T_DOOR_PRELOAD)
 #define WITH_HEAPS 0
@@ -34,8 +34,8 @@ size_t sb_size(uint64_t *seed, size_t most)
 	static const struct {
 		unsigned parts;
 		size_t top;
-	} mix[] = { { 680, 256 }, { 160, 1024 }, { 100, 32 * T_KiB }, { 45, 256 * T_KiB },
-		    { 13, 4 * T_MiB }, { 2, 48 * T_MiB } };
+	} mix[] = { { 680, 256 },        { 160, 1024 },     { 100, 32 * T_KiB },
+		    { 45, 256 * T_KiB }, { 13, 4 * T_MiB }, { 2, 48 * T_MiB } };
 	size_t r = t_below(seed, 1000), i = 0;
 
 	while (r >= mix[i].parts) {
@@ -93,8 +93,11 @@ static void *heap_block(uint64_t *seed, struct sb *b, bool *zero)
 	case 0:
 		b->align = (size_t)1 << t_below(seed, 13);
 		return hak_heap_aligned_alloc(b->heap, b->align, b->size);
-	case 1: *zero = true; return hak_heap_calloc(b->heap, 1, b->size);
-	default: return hak_heap_malloc(b->heap, b->size);
+	case 1:
+		*zero = true;
+		return hak_heap_calloc(b->heap, 1, b->size);
+	default:
+		return hak_heap_malloc(b->heap, b->size);
 	}
 #else
 	(void)seed, (void)b, (void)zero;
@@ -115,9 +118,13 @@ static void *thread_block(uint64_t *seed, struct sb *b, bool *zero)
 		return T_POSIX_MEMALIGN(&p, b->align, b->size) == 0 ? p : NULL;
 	case 2:
 	case 3:
-	case 4: *zero = true; return T_CALLOC(1, b->size);
-	case 5: return T_REALLOC(NULL, b->size);
-	default: return T_MALLOC(b->size);
+	case 4:
+		*zero = true;
+		return T_CALLOC(1, b->size);
+	case 5:
+		return T_REALLOC(NULL, b->size);
+	default:
+		return T_MALLOC(b->size);
 	}
 }
 
@@ -186,6 +193,7 @@ void sb_free(uint64_t *seed, struct sb b)
 		}
 #endif
 		/* fall through */
-	default: T_FREE(b.p);
+	default:
+		T_FREE(b.p);
 	}
 }

@@ -14,8 +14,8 @@ struct hak_heap;
 struct sb {
 	unsigned char *p; /* NULL: none */
 	size_t size;
-	size_t align; /* 0: as malloc */
-	uint64_t key; /* of the pattern; its upper half is the thread that wrote it */
+	size_t align;          /* 0: as malloc */
+	uint64_t key;          /* of the pattern; its upper half is the thread that wrote it */
 	struct hak_heap *heap; /* NULL: the thread's */
 };
 

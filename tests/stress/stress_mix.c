@@ -13,13 +13,13 @@
 #include "door.h"
 #include "stress_block.h"
 
-#define SHARED 1500u	 /* slots that all threads exchange blocks through */
-#define PRIVATE 400u	 /* slots of one worker, inherited by its successor */
-#define HEAPS 3u
-#define HEAP_SLOTS 100u
-#define MOST_LIVE (384 * T_MiB) /* asked for, in all */
+#define SHARED       1500u /* slots that all threads exchange blocks through */
+#define PRIVATE      400u  /* slots of one worker, inherited by its successor */
+#define HEAPS        3u
+#define HEAP_SLOTS   100u
+#define MOST_LIVE    (384 * T_MiB) /* asked for, in all */
 #define MOST_THREADS 256u
-#define LIFE 20000u /* operations until a worker is replaced */
+#define LIFE         20000u /* operations until a worker is replaced */
 
 struct shared_heap {
 	pthread_rwlock_t lock; /* read: use the heap; write: destroy, walk */
@@ -50,7 +50,8 @@ static const struct sb nothing;
 
 static void use_slot(uint64_t *seed, struct sb_slot *slot, uint64_t owner, hak_heap *heap)
 {
-	size_t most = atomic_load_explicit(&sb_live, memory_order_relaxed) > MOST_LIVE ? 1024 : SIZE_MAX;
+	size_t most =
+		atomic_load_explicit(&sb_live, memory_order_relaxed) > MOST_LIVE ? 1024 : SIZE_MAX;
 	struct sb b = sb_swap(slot, nothing);
 	size_t what = t_below(seed, 10);
 
@@ -140,17 +141,26 @@ static void change_profile(uint64_t *seed)
 static void seldom(uint64_t *seed)
 {
 	switch (t_below(seed, 24)) {
-	case 0: T_TRIM(); break;
-	case 1: walk_process(); break;
+	case 0:
+		T_TRIM();
+		break;
+	case 1:
+		walk_process();
+		break;
 	case 2:
-	case 3: change_profile(seed); break;
+	case 3:
+		change_profile(seed);
+		break;
 	case 4:
 	case 5:
-	case 6: renew_heap(seed); break;
+	case 6:
+		renew_heap(seed);
+		break;
 	case 7:
 		t_need(hk_check_heaps());
 		break;
-	default: t_live();
+	default:
+		t_live();
 	}
 }
 
@@ -257,11 +267,20 @@ int main(int argc, char **argv)
 		size_t n = strtoul(optarg != NULL ? optarg : "0", NULL, 10);
 
 		switch (c) {
-		case 't': count = (unsigned)n; break;
-		case 'n': kilo_operations = t_scale(n, 5); break;
-		case 's': seconds = n; break;
-		case 'r': first_seed = n; break;
-		default: return 2;
+		case 't':
+			count = (unsigned)n;
+			break;
+		case 'n':
+			kilo_operations = t_scale(n, 5);
+			break;
+		case 's':
+			seconds = n;
+			break;
+		case 'r':
+			first_seed = n;
+			break;
+		default:
+			return 2;
 		}
 	}
 	t_need(count >= 1 && count <= MOST_THREADS);
@@ -272,7 +291,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < HEAPS; i++)
 		t_need(pthread_rwlock_init(&heaps[i].lock, NULL) == 0);
 	for (unsigned i = 0; i < count; i++)
-		workers[i] = (struct worker){ .index = i, .operations = kilo_operations * 1000 / count };
+		workers[i] =
+			(struct worker){ .index = i, .operations = kilo_operations * 1000 / count };
 	live = t_live();
 	run(count);
 	clean_up(count);
