@@ -4,6 +4,8 @@
 #include "api/mode.h"
 #include "base/options.h"
 #include "heap/heap.h"
+#include "os/thread.h"
+#include "superslab/release.h"
 
 const struct hk_libc *hk_libc;
 _Atomic int hk_mode_now;
@@ -26,6 +28,16 @@ void hk_mode_choose(void)
 	hk_heap_starve(mode != HK_MODE_NORMAL);
 }
 
+/* HAKMEM_BACKGROUND=1. Not in the child of a fork, which has only the thread that forked. */
+static void *give_back_by_time(void *arg)
+{
+	for (;;) {
+		hk_os_sleep_ms(1000);
+		hk_release_tick();
+	}
+	return arg;
+}
+
 void hk_init(char *const *environment)
 {
 	static _Atomic bool done;
@@ -34,6 +46,8 @@ void hk_init(char *const *environment)
 		return;
 	hk_options_init(environment, hk_os_is_secure());
 	hk_mode_choose();
+	if (hk_option(HK_OPT_BACKGROUND) && (hk_heap_here(), !hk_thread_start(give_back_by_time)))
+		hk_warn("HAKMEM_BACKGROUND=1: no thread can be made");
 }
 
 void hk_fork_prepare(void) { hk_heap_lock_all(); }

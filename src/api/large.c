@@ -46,8 +46,7 @@ static struct hk_span *take_span(struct hk_heap *h, uint32_t units, uint32_t ali
 	if (s == NULL)
 		s = hk_span_take(units, align, want_zero, zero);
 	if (s == NULL) {
-		hk_huge_trim();
-		hk_release_all();
+		hk_huge_reclaim();
 		s = hk_span_take(units, align, want_zero, zero);
 	}
 	return s;

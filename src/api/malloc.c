@@ -22,13 +22,6 @@ HK_INLINE void *pop(struct hk_bin *bin, struct hk_block *p)
 	return p;
 }
 
-/* Gives back what can be, when the system has refused memory. */
-static HK_COLD void reclaim(void)
-{
-	hk_huge_trim();
-	hk_release_all();
-}
-
 void *hk_alloc_bin(struct hk_heap *h, unsigned bin, const void *caller)
 {
 	struct hk_bin *b = &h->face.bin[bin];
@@ -38,13 +31,13 @@ void *hk_alloc_bin(struct hk_heap *h, unsigned bin, const void *caller)
 		struct hk_block *p = hk_direct_take(h, bin, where);
 
 		if (p == NULL) {
-			reclaim();
+			hk_huge_reclaim();
 			p = hk_direct_take(h, bin, where);
 		}
 		return p;
 	}
 	if (b->head == HK_END && !hk_heap_refill(h, bin, where)) {
-		reclaim();
+		hk_huge_reclaim();
 		if (!hk_heap_refill(h, bin, where))
 			return NULL;
 	}

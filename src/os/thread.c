@@ -3,6 +3,7 @@
 #include "os/thread.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "os/lock.h"
 
@@ -33,4 +34,23 @@ bool hk_thread_at_exit(void (*fn)(void *arg), void *arg)
 	if (state == KEY_NONE ? !make_key(fn) : state == KEY_FAILED)
 		return false;
 	return pthread_setspecific(key, arg) == 0;
+}
+
+bool hk_thread_start(void *(*fn)(void *arg))
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	sigset_t all, old;
+	bool started;
+
+	if (pthread_attr_init(&attr) != 0)
+		return false;
+	sigfillset(&all);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 128 * HK_KiB);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	started = pthread_create(&thread, &attr, fn, NULL) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return started;
 }

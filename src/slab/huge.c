@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/options.h"
 #include "os/os.h"
+#include "superslab/pool.h"
 #include "superslab/registry.h"
 #include "superslab/release.h"
 
@@ -79,8 +80,7 @@ static void *map_new(size_t bytes, size_t align, uint32_t owner)
 	bool known;
 
 	if (p == NULL) { /* what is cached may stand in the way */
-		hk_huge_trim();
-		hk_release_all();
+		hk_huge_reclaim();
 		p = map_aligned(bytes, align);
 	}
 	if (p == NULL)
@@ -332,6 +332,13 @@ size_t hk_huge_trim(void)
 	}
 	hk_registry_unlock();
 	return sum;
+}
+
+void hk_huge_reclaim(void)
+{
+	hk_huge_trim();
+	hk_release_all();
+	hk_pool_unmap();
 }
 
 static bool add_count(struct hk_huge *e, void *arg)

@@ -33,6 +33,9 @@ size_t hk_huge_purge(void);
 /* Unmaps cached ranges; returns the dirty bytes in them. */
 size_t hk_huge_trim(void);
 
+/* For when the system refuses memory: gives back all that can be, address space too. */
+HK_COLD void hk_huge_reclaim(void);
+
 struct hk_huge_count {
 	size_t live_bytes, live_blocks, cached_bytes, dirty_bytes;
 };

@@ -22,7 +22,8 @@ uintptr_t hk_arena_base;
 struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
 
 static struct {
-	_Atomic hk_unit next;         /* first unit that was never tried [lock POOL] */
+	hk_unit next;		  /* no unmapped unit worth trying lies below it [lock POOL] */
+	_Atomic hk_unit end;	  /* one past the highest unit ever mapped [lock POOL, any reads] */
 	_Atomic size_t mapped;        /* units */
 	_Atomic uint32_t windows;     /* release / acquire */
 	uintptr_t window[HK_WINDOWS]; /* address >> HK_WINDOW_SHIFT; [const] below `windows` */
@@ -64,7 +65,7 @@ size_t hk_arena_mapped(void)
 	return atomic_load_explicit(&arena.mapped, memory_order_relaxed) << HK_UNIT_SHIFT;
 }
 
-hk_unit hk_arena_end(void) { return atomic_load_explicit(&arena.next, memory_order_relaxed); }
+hk_unit hk_arena_end(void) { return atomic_load_explicit(&arena.end, memory_order_relaxed); }
 
 uint32_t hk_arena_windows(void)
 {
@@ -173,19 +174,34 @@ static bool grow_at(hk_unit next, uint32_t units, bool *taken)
 		return false;
 	if (hk_os_map_at(hk_arena_address(next), bytes, taken) == NULL)
 		return false;
-	atomic_store_explicit(&arena.next, next + units, memory_order_relaxed);
-	return adopt_mapping(next, units);
+	if (!adopt_mapping(next, units))
+		return false;
+	arena.next = next + units;
+	if (arena.next > hk_arena_end())
+		atomic_store_explicit(&arena.end, arena.next, memory_order_relaxed);
+	return true;
+}
+
+/* Steps over what is mapped already, behind a part that was unmapped. */
+static hk_unit first_unmapped(hk_unit unit)
+{
+	while (unit < hk_arena_end() && hk_page_word(unit) != 0)
+		unit = (hk_unit)hk_align_up(unit + 1, HK_SS_UNITS);
+	return unit;
 }
 
 static bool grow_first(uint32_t units, hk_unit *first, uint32_t *got)
 {
-	hk_unit next = hk_arena_end();
+	hk_unit next = arena.next;
 
 	if (hk_arena_base == 0 && !choose_base())
 		return false;
 	for (uint32_t skip = 1; skip <= MAX_SKIPS; skip++) {
-		uint32_t want = step(next, units);
+		uint32_t want;
 		bool taken;
+
+		next = first_unmapped(next);
+		want = step(next, units);
 
 		if (grow_at(next, want, &taken) ||
 		    (!taken && want > units && grow_at(next, want = units, &taken))) {
@@ -244,4 +260,20 @@ static bool grow_anywhere(uint32_t units, hk_unit *first, uint32_t *got)
 bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got)
 {
 	return grow_first(units, first, got) || grow_anywhere(units, first, got);
+}
+
+void hk_arena_unmap(hk_unit first, uint32_t units)
+{
+	for (uint32_t i = 0; i < units; i++) {
+		struct hk_superslab *ss = hk_ss_of(first + i);
+
+		hk_page_set(first + i, 0);
+		ss->used--;
+		ss->dirty &= ~(1u << (first + i) % HK_SS_UNITS);
+		ss->purged &= ~(1u << (first + i) % HK_SS_UNITS);
+	}
+	hk_os_unmap(hk_arena_address(first), (size_t)units << HK_UNIT_SHIFT);
+	atomic_fetch_sub_explicit(&arena.mapped, units, memory_order_relaxed);
+	if (first < arena.next)
+		arena.next = first;
 }

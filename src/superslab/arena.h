@@ -65,7 +65,11 @@ void *hk_arena_address(hk_unit unit);
  * HK_KIND_FREE, their records zero. Called with POOL held. */
 bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got);
 
-/* Bytes mapped so far. */
+/* Unmaps units that the caller has taken from the pool, whole SuperSlabs: their addresses may be
+ * somebody else's from now on. With POOL held. */
+void hk_arena_unmap(hk_unit first, uint32_t units);
+
+/* Bytes mapped now. */
 size_t hk_arena_mapped(void);
 /* One past the last unit of the first arena that was ever mapped. */
 hk_unit hk_arena_end(void);

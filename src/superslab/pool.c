@@ -410,6 +410,52 @@ void hk_pool_give_purged(const struct hk_run *run, bool purged)
 	hk_lock_drop(&pool.lock);
 }
 
+/* The SuperSlabs that lie whole in a run. */
+static uint32_t whole_superslabs(const struct hk_run_node *run, hk_unit *first)
+{
+	hk_unit end = (hk_unit)hk_align_down(run->unit + run->units, HK_SS_UNITS);
+
+	*first = (hk_unit)hk_align_up(run->unit, HK_SS_UNITS);
+	return end > *first ? end - *first : 0;
+}
+
+/* A run with a whole SuperSlab in it; each is at least as long as one. */
+static struct hk_run_node *find_whole(hk_unit *first, uint32_t *units)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		unsigned t = next_tier(side, tier_of(HK_SS_UNITS));
+
+		for (; t < TIERS; t = next_tier(side, t + 1)) {
+			struct hk_run_node *run = pool.tier[side][t].head;
+
+			for (; run != NULL; run = run->next) {
+				*units = whole_superslabs(run, first);
+				if (*units != 0)
+					return run;
+			}
+		}
+	}
+	return NULL;
+}
+
+size_t hk_pool_unmap(void)
+{
+	struct hk_run_node *run;
+	struct hk_run out;
+	hk_unit first;
+	uint32_t units;
+	size_t sum = 0;
+
+	hk_lock_take(&pool.lock);
+	while ((run = find_whole(&first, &units)) != NULL) {
+		cut(run, first, units, &out);
+		hk_arena_unmap(first, units);
+		sum += (size_t)units << HK_UNIT_SHIFT;
+	}
+	hk_lock_drop(&pool.lock);
+	return sum;
+}
+
 void hk_pool_count(size_t *free_units, size_t *dirty_units)
 {
 	hk_lock_take(&pool.lock);

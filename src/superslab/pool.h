@@ -46,6 +46,10 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out);
 /* Gives back units whose pages were purged (zero), or could not be (!purged: dirty for ever). */
 void hk_pool_give_purged(const struct hk_run *run, bool purged);
 
+/* Unmaps every SuperSlab that is free as a whole; returns the bytes. For when the system refuses
+ * memory: address space may be what is short. */
+size_t hk_pool_unmap(void);
+
 /* Units free in the pool, and of them dirty. */
 void hk_pool_count(size_t *free_units, size_t *dirty_units);
 

@@ -155,6 +155,17 @@ void hk_release_check(size_t added)
 		pay(added, bound);
 }
 
+void hk_release_tick(void)
+{
+	size_t quota = positive(load(&hk_dirty)) / 4 + MIN_INSTALMENT, done;
+
+	hk_release_hooks.gather(quota);
+	do {
+		done = purge_some((uint32_t)(hk_min(quota, MAX_INSTALMENT) >> HK_UNIT_SHIFT));
+		quota -= hk_min(quota, done);
+	} while (done != 0 && quota >= HK_UNIT_BYTES);
+}
+
 size_t hk_release_all(void)
 {
 	size_t sum = 0, done;

@@ -49,6 +49,8 @@ size_t hk_release_bound(void);
 void hk_release_check(size_t added);
 /* Purges all that is dirty in the pool, after gathering; returns the bytes given back. */
 size_t hk_release_all(void);
+/* Purges a quarter of what is dirty, for a thread that calls it once a second. */
+void hk_release_tick(void);
 /* Bytes given back since the start. */
 uint64_t hk_release_purged(void);
 

@@ -53,7 +53,7 @@ static void ten_thousand_in_turn(void)
 	}
 	late = t_status_kib("VmRSS");
 	t_say("RSS %zu KiB after %zu threads, %zu KiB after %zu", early, total / 10, late, total);
-	t_check_at(late <= early + 1024, late);
+	t_check_at(late <= early + 6 * 1024, late);
 	T_STATS_GET(&s);
 	t_check_at(s.heaps <= 8, s.heaps);
 	for (unsigned i = 0; i < T_COUNT(left); i++)
