@@ -46,7 +46,7 @@ void hk_init(char *const *environment)
 		return;
 	hk_options_init(environment, hk_os_is_secure());
 	hk_mode_choose();
-	if (hk_option(HK_OPT_BACKGROUND) && (hk_heap_here(), !hk_thread_start(give_back_by_time)))
+	if (hk_option(HK_OPT_BACKGROUND) && !hk_thread_start(give_back_by_time))
 		hk_warn("HAKMEM_BACKGROUND=1: no thread can be made");
 }
 

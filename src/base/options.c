@@ -92,7 +92,7 @@ static const char legacy[][48] = {
 #define VALUE_TEXT(v)                                  0
 #define HK_OPTION(id, kind, lo, hi, s, b, l, h, about) VALUE_##kind(b),
 #define HK_OPTION_LEGACY(id)
-static _Atomic uint64_t values[] = {
+_Atomic uint64_t hk_option_values[HK_OPTIONS] = {
 #include "base/options.def"
 };
 #undef HK_OPTION
@@ -101,11 +101,6 @@ static _Atomic uint64_t values[] = {
 static _Atomic uint8_t sources[HK_OPTIONS];
 static char text_pool[TEXT_POOL_BYTES];
 static size_t text_used = 1; /* written by hk_options_init only */
-
-uint64_t hk_option(enum hk_option_id id)
-{
-	return atomic_load_explicit(&values[id], memory_order_relaxed);
-}
 
 const char *hk_option_text(enum hk_option_id id)
 {
@@ -126,7 +121,7 @@ struct hk_option_info hk_option_describe(enum hk_option_id id)
 
 static void put_value(enum hk_option_id id, uint64_t value, enum hk_option_source source)
 {
-	atomic_store_explicit(&values[id], value, memory_order_relaxed);
+	atomic_store_explicit(&hk_option_values[id], value, memory_order_relaxed);
 	atomic_store_explicit(&sources[id], (uint8_t)source, memory_order_relaxed);
 }
 

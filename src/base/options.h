@@ -32,7 +32,11 @@ void hk_options_init(char *const *environment, bool secure);
 
 /* The value in force: 0/1, a number, bytes, or a word's index. PROFILE is always < HK_PROFILES.
  * Before hk_options_init: the value of the balanced profile. */
-uint64_t hk_option(enum hk_option_id id);
+extern HK_HIDDEN _Atomic uint64_t hk_option_values[HK_OPTIONS];
+HK_INLINE uint64_t hk_option(enum hk_option_id id)
+{
+	return atomic_load_explicit(&hk_option_values[id], memory_order_relaxed);
+}
 /* The text of a TEXT option, never NULL. */
 const char *hk_option_text(enum hk_option_id id);
 

@@ -158,16 +158,6 @@ void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const void *caller
 	s->used = (uint16_t)(s->used - c->count);
 }
 
-size_t hk_slab_inside(const struct hk_slab *s, const void *p)
-{
-	uint32_t offset = (uint32_t)((const char *)p - hk_slab_start(s));
-	uint32_t index = hk_class_index(s->bin, offset);
-
-	if (index >= s->capacity)
-		return SIZE_MAX;
-	return offset - index * (uint32_t)hk_slab_block_bytes(s);
-}
-
 static void check_list(const struct hk_slab *s, const struct hk_block *list, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {

@@ -16,6 +16,8 @@
 #define MAX_SKIPS 64u
 /* The random gap above the arena: up to 64 GiB. */
 #define GAP_SUPERSLABS ((uint64_t)1 << 15)
+/* Where the kernel maps low: 16 GiB are left to it. */
+#define LOW_GAP_UNITS ((hk_unit)(16 * HK_GiB >> HK_UNIT_SHIFT))
 
 _Atomic uint32_t hk_page_map[HK_MAP_UNITS];
 uintptr_t hk_arena_base;
@@ -31,14 +33,10 @@ static struct {
 
 #define ARENA_BYTES ((uintptr_t)HK_ARENA_UNITS << HK_UNIT_SHIFT)
 
-hk_unit hk_arena_unit(const void *p)
+hk_unit hk_arena_unit_far(const void *p)
 {
-	size_t unit = hk_arena_offset(p) >> HK_UNIT_SHIFT;
-	uint32_t windows;
+	uint32_t windows = hk_arena_windows();
 
-	if (unit < HK_ARENA_UNITS && HK_LOAD_FOLDED(hk_arena_base) != 0)
-		return (hk_unit)unit;
-	windows = atomic_load_explicit(&arena.windows, memory_order_acquire);
 	for (uint32_t i = 0; i < windows; i++) {
 		if (arena.window[i] == (uintptr_t)p >> HK_WINDOW_SHIFT) {
 			uint32_t in_window = (uint32_t)((uintptr_t)p >> HK_UNIT_SHIFT);
@@ -49,14 +47,10 @@ hk_unit hk_arena_unit(const void *p)
 	return HK_NO_UNIT;
 }
 
-void *hk_arena_address(hk_unit unit)
+void *hk_arena_address_far(hk_unit unit)
 {
 	uint32_t beyond = unit - HK_ARENA_UNITS;
-	uintptr_t window;
-
-	if (unit < HK_ARENA_UNITS)
-		return (void *)(hk_arena_base + ((uintptr_t)unit << HK_UNIT_SHIFT));
-	window = arena.window[beyond / HK_WINDOW_UNITS] << HK_WINDOW_SHIFT;
+	uintptr_t window = arena.window[beyond / HK_WINDOW_UNITS] << HK_WINDOW_SHIFT;
 	return (void *)(window + ((uintptr_t)(beyond % HK_WINDOW_UNITS) << HK_UNIT_SHIFT));
 }
 
@@ -94,8 +88,14 @@ static bool choose_base(void)
 	uintptr_t seen = hk_align_down(seen_address(), HK_SS_BYTES);
 	uintptr_t gap = (uintptr_t)(hk_os_seed() % GAP_SUPERSLABS) * HK_SS_BYTES;
 
-	if (seen <= ARENA_BYTES + HK_SS_BYTES)
+	if (seen == 0)
 		return false;
+	if (seen <= ARENA_BYTES + HK_SS_BYTES) {
+		/* a small address space (valgrind): the arena is all of it, and begins above */
+		hk_arena_base = HK_SS_BYTES;
+		arena.next = (hk_unit)((seen - HK_SS_BYTES) >> HK_UNIT_SHIFT) + LOW_GAP_UNITS;
+		return true;
+	}
 	if (seen <= ARENA_BYTES + gap + HK_SS_BYTES)
 		gap = 0;
 	hk_arena_base = seen - ARENA_BYTES - gap;
@@ -192,17 +192,17 @@ static hk_unit first_unmapped(hk_unit unit)
 
 static bool grow_first(uint32_t units, hk_unit *first, uint32_t *got)
 {
-	hk_unit next = arena.next;
+	hk_unit next;
 
 	if (hk_arena_base == 0 && !choose_base())
 		return false;
+	next = arena.next;
 	for (uint32_t skip = 1; skip <= MAX_SKIPS; skip++) {
 		uint32_t want;
 		bool taken;
 
 		next = first_unmapped(next);
 		want = step(next, units);
-
 		if (grow_at(next, want, &taken) ||
 		    (!taken && want > units && grow_at(next, want = units, &taken))) {
 			*first = next;

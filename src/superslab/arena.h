@@ -58,8 +58,22 @@ HK_INLINE struct hk_unit_meta *hk_unit_meta(hk_unit unit)
 }
 
 /* The unit that an address is in, or HK_NO_UNIT when it is in none of the arenas. Any pointer. */
-hk_unit hk_arena_unit(const void *p);
-void *hk_arena_address(hk_unit unit);
+hk_unit hk_arena_unit_far(const void *p); /* not in the first arena */
+HK_INLINE hk_unit hk_arena_unit(const void *p)
+{
+	size_t unit = hk_arena_offset(p) >> HK_UNIT_SHIFT;
+
+	if (HK_LIKELY(unit < HK_ARENA_UNITS && HK_LOAD_FOLDED(hk_arena_base) != 0))
+		return (hk_unit)unit;
+	return hk_arena_unit_far(p);
+}
+void *hk_arena_address_far(hk_unit unit); /* in a window */
+HK_INLINE void *hk_arena_address(hk_unit unit)
+{
+	if (HK_UNLIKELY(unit >= HK_ARENA_UNITS))
+		return hk_arena_address_far(unit);
+	return (void *)(HK_LOAD_FOLDED(hk_arena_base) + ((uintptr_t)unit << HK_UNIT_SHIFT));
+}
 
 /* Maps at least `units` units in a row (more, when the arena is growing well). Their words are
  * HK_KIND_FREE, their records zero. Called with POOL held. */

@@ -39,8 +39,6 @@ static int64_t load(_Atomic int64_t *account)
 
 size_t hk_release_live(void) { return positive(load(&hk_out) - load(&hk_flying)); }
 
-size_t hk_release_held(void) { return positive(load(&hk_dirty) + load(&hk_granted)); }
-
 size_t hk_release_bound(void)
 {
 	size_t target = (size_t)hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB) * HK_MiB;
@@ -147,7 +145,7 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 	}
 }
 
-void hk_release_check(size_t added)
+void hk_release_check_bound(size_t added)
 {
 	size_t bound = hk_release_bound();
 
@@ -159,7 +157,8 @@ void hk_release_tick(void)
 {
 	size_t quota = positive(load(&hk_dirty)) / 4 + MIN_INSTALMENT, done;
 
-	hk_release_hooks.gather(quota);
+	if (hk_release_hooks.gather != NULL)
+		hk_release_hooks.gather(quota);
 	do {
 		done = purge_some((uint32_t)(hk_min(quota, MAX_INSTALMENT) >> HK_UNIT_SHIFT));
 		quota -= hk_min(quota, done);

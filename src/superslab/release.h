@@ -21,6 +21,7 @@
  * the bound. Only a block that is larger itself, or a change of profile, asks for more at once. A program that swings, and so takes again what was
  * purged a moment ago, earns a higher bound. */
 #include "base/base.h"
+#include "base/options.h"
 
 /* What higher floors hold beyond the pool. Set once, before the first release. */
 struct hk_release_hooks {
@@ -41,12 +42,25 @@ HK_INLINE void hk_dirty_add(int64_t bytes)
 }
 
 size_t hk_release_live(void);
-size_t hk_release_held(void);
+HK_INLINE size_t hk_release_held(void)
+{
+	int64_t held = atomic_load_explicit(&hk_dirty, memory_order_relaxed) +
+		       atomic_load_explicit(&hk_granted, memory_order_relaxed);
+
+	return held > 0 ? (size_t)held : 0; /* sums of deltas may dip below zero for a moment */
+}
 /* What may be held now: the profile's formula, from the options. */
 size_t hk_release_bound(void);
 
 /* `added` bytes have just become held: pays when held is over the bound. Preserves errno. */
-void hk_release_check(size_t added);
+void hk_release_check_bound(size_t added);
+HK_INLINE void hk_release_check(size_t added)
+{
+	/* most of the time less than the bound's constant part is held, and no sum is needed */
+	if (HK_UNLIKELY(hk_release_held() > hk_option(HK_OPT_BOUND) ||
+			hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB) != 0))
+		hk_release_check_bound(added);
+}
 /* Purges all that is dirty in the pool, after gathering; returns the bytes given back. */
 size_t hk_release_all(void);
 /* Purges a quarter of what is dirty, for a thread that calls it once a second. */

@@ -3,7 +3,6 @@
 /* Prints the options named in argv as hakmem has them, and whether the process is a setuid one. For
  * env_run.py. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/auxv.h>
 
 #include "hakmem/hakmem.h"
@@ -12,7 +11,6 @@ int main(int argc, char **argv)
 {
 	char value[100];
 
-	free(malloc(100));
 	hak_free(hak_malloc(100));
 	printf("secure=%lu\n", getauxval(AT_SECURE));
 	for (int i = 1; i < argc; i++) {

@@ -38,16 +38,24 @@ static void release(unsigned step)
 	}
 }
 
-/* Before every constructor, the library's own too. */
-static void preinit(int argc, char **argv, char **envp)
+/* Before every constructor, the library's own too. musl has no such thing. */
+__attribute__((unused)) static void preinit(int argc, char **argv, char **envp)
 {
 	(void)argc, (void)argv, (void)envp;
 	allocate(PREINIT);
 }
+#if defined(__GLIBC__)
 __attribute__((section(".preinit_array"),
 	       used)) static void (*const preinit_entry)(int, char **, char **) = preinit;
+#endif
 
-__attribute__((constructor(101))) static void first(void) { allocate(FIRST); }
+__attribute__((constructor(101))) static void first(void)
+{
+#if !defined(__GLIBC__)
+	allocate(PREINIT);
+#endif
+	allocate(FIRST);
+}
 
 __attribute__((constructor(65000))) static void second(void)
 {
