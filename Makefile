@@ -21,7 +21,7 @@ configure:
 	@cmake -DEXTRA_CFLAGS="$(EXTRA_CFLAGS)" $(BUILD) >$(BUILD)/configure.log || \
 		{ cat $(BUILD)/configure.log; exit 1; }
 
-bench_%: configure
+bench_% larson_%: configure
 	@cmake --build $(BUILD) -j$(JOBS) --target $@
 
 demo:

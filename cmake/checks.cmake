@@ -6,16 +6,17 @@ find_program(HK_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH REQUIRED)
 set(tools ${PROJECT_SOURCE_DIR}/tools)
 
 function(hakmem_add_check name)
-	add_test(NAME check_${name} COMMAND ${HK_PYTHON} ${ARGN})
+	add_test(NAME check_${name} COMMAND ${HK_PYTHON} ${ARGN} COMMAND_EXPAND_LISTS)
 	set_tests_properties(check_${name} PROPERTIES LABELS check SKIP_RETURN_CODE 77)
 endfunction()
 
 hakmem_add_check(floors ${tools}/check_floors.py)
 hakmem_add_check(size ${tools}/check_size.py)
 hakmem_add_check(options_doc ${tools}/options_doc.py --check)
+hakmem_add_check(tele_doc ${tools}/tele_doc.py --check)
 hakmem_add_check(headers ${tools}/check_headers.py cc)
-hakmem_add_check(symbols ${tools}/check_symbols.py
-	$<TARGET_FILE:hakmem_static> ${PROJECT_SOURCE_DIR} ${CMAKE_NM})
+hakmem_add_check(symbols ${tools}/check_symbols.py ${PROJECT_SOURCE_DIR} ${CMAKE_NM}
+	$<TARGET_OBJECTS:hakmem_objects_static>)
 
 # What is exported, and the hot path, are promises of the release library only.
 set(promised ON)

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: the hakmem authors
-"""check_symbols.py ARCHIVE SOURCE_DIR [NM]: references between the objects of libhakmem.a go down
-the floors only. Catches what includes cannot show: a declaration on a low floor of what a high one
+"""check_symbols.py SOURCE_DIR NM OBJECT…: references between the objects of the library go down the
+floors only. Catches what includes cannot show: a declaration on a low floor of what a high one
 defines. Which floor an object is from follows from its name, since file names are unique.
 
 A floor calls up through pointers that the higher one has set (struct hk_<floor>_hooks), and those
@@ -18,14 +18,14 @@ from check_floors import ALLOWED, BESIDE, FLOORS
 MEMBER = re.compile(r"^(\S+)\.o:$")
 
 
-def read_symbols(archive, nm):
+def read_symbols(files, nm):
     """{object: (defined, undefined)}"""
-    output = subprocess.run([nm, archive], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run([nm, *files], check=True, capture_output=True, text=True).stdout
     objects, current = {}, None
     for line in output.splitlines():
         member = MEMBER.match(line)
         if member:
-            current = objects.setdefault(member[1], (set(), set()))
+            current = objects.setdefault(Path(member[1]).name, (set(), set()))
         elif line.strip():
             kind, name = line.split()[-2:]
             if kind == "U":
@@ -36,13 +36,12 @@ def read_symbols(archive, nm):
 
 
 def main():
-    archive, src = sys.argv[1], Path(sys.argv[2]) / "src"
-    nm = sys.argv[3] if len(sys.argv) > 3 else "nm"
+    src, nm, files = Path(sys.argv[1]) / "src", sys.argv[2], sys.argv[3:]
     floor = {path.name: path.parent.name for path in src.glob("*/*.c")}
-    objects = read_symbols(archive, nm)
+    objects = read_symbols(files, nm)
     unknown = [name for name in objects if name not in floor]
     home = {symbol: name for name, (defined, _) in objects.items() for symbol in defined}
-    findings = [f"{archive}: {name}.o is from no file of src/" for name in unknown]
+    findings = [f"{name}.o is from no file of src/" for name in unknown]
 
     def is_allowed(name, target):
         mine, theirs = floor[name], floor[target]

@@ -19,9 +19,9 @@ static void free_own(struct hk_heap *h, unsigned bin, struct hk_block *block, co
 		hk_heap_overflow(h, bin, caller);
 }
 
-static void free_in_slab(void *p, const struct hk_located *at, struct hk_offence where)
+static void free_in_slab(struct hk_heap *h, void *p, const struct hk_located *at,
+			 struct hk_offence where)
 {
-	struct hk_heap *h = hk_heap_here();
 	struct hk_heap *owner = hk_heap_by_id(at->owner);
 
 	if (hk_heap_is_direct(owner))
@@ -34,14 +34,17 @@ static void free_in_slab(void *p, const struct hk_located *at, struct hk_offence
 
 void hk_free_at(void *p, struct hk_offence where)
 {
+	/* The heap comes first: a thread that is born may get the heap that the slab belonged to when
+	 * it was looked up, and does no more. */
+	struct hk_heap *h = hk_heap_here();
 	struct hk_located at = hk_locate(p, where);
 
 	switch (at.place) {
 	case HK_AT_SLAB:
-		free_in_slab(p, &at, where);
+		free_in_slab(h, p, &at, where);
 		return;
 	case HK_AT_SPAN:
-		hk_large_free_span(hk_heap_here(), at.span);
+		hk_large_free_span(h, at.span);
 		return;
 	case HK_AT_HUGE:
 		hk_huge_free(p, where);

@@ -76,8 +76,10 @@ struct hk_located hk_locate(const void *p, struct hk_offence where)
 
 void hk_locate_foreign(const void *p, struct hk_offence where)
 {
+	if (hk_mode() == HK_MODE_LIBC)
+		return;
 	hk_huge_explain(p, where);
-	if (hk_mode() == HK_MODE_LIBC || (hk_libc != NULL && hk_libc->may_own(p)))
+	if (hk_libc != NULL && hk_libc->may_own(p))
 		return;
 	hk_die(where, "invalid pointer %p", p);
 }

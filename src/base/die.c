@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,8 +83,10 @@ static void stop_if_dying(void)
 	static _Atomic long dying;
 	long self = syscall(SYS_gettid);
 
-	if (atomic_exchange_explicit(&dying, self, memory_order_relaxed) == self)
+	if (atomic_exchange_explicit(&dying, self, memory_order_relaxed) == self) {
+		signal(SIGABRT, SIG_DFL); /* or abort would call the handler again, for ever */
 		abort();
+	}
 }
 
 void hk_die(struct hk_offence where, const char *fmt, ...)

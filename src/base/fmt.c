@@ -41,6 +41,17 @@ static void put_text(struct out *out, const struct spec *spec, const char *text)
 		put_times(out, ' ', fill);
 }
 
+static void put_char(struct out *out, const struct spec *spec, char c)
+{
+	size_t fill = spec->width > 1 ? spec->width - 1 : 0;
+
+	if (!spec->left)
+		put_times(out, ' ', fill);
+	put(out, c);
+	if (spec->left)
+		put_times(out, ' ', fill);
+}
+
 static void put_number(struct out *out, const struct spec *spec, const char *prefix, uint64_t value,
 		       unsigned base)
 {
@@ -106,7 +117,7 @@ static void put_argument(struct out *out, const struct spec *spec, char conversi
 		put_text(out, spec, va_arg(*args, const char *));
 		break;
 	case 'c':
-		put(out, (char)va_arg(*args, int));
+		put_char(out, spec, (char)va_arg(*args, int));
 		break;
 	case 'd':
 		put_signed(out, spec, spec->longs ? va_arg(*args, long) : va_arg(*args, int));

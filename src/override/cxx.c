@@ -16,8 +16,6 @@
 #include "api/api.h"
 #include "api/fast.h" /* hk_malloc, hk_free */
 
-HK_NEEDS_OBJECT(hk_libc_anchor);
-
 typedef void (*new_handler)(void);
 typedef new_handler (*new_handler_getter)(void);
 typedef void (*thrower)(void);

@@ -20,8 +20,6 @@
 #include "api/api.h"
 #include "base/fmt.h" /* hk_fmt */
 
-HK_NEEDS_OBJECT(hk_libc_anchor);
-
 /* <malloc.h> of glibc, which musl and old glibc have in part only: so none of it is included. */
 struct mallinfo {
 	int arena, ordblks, smblks, hblks, hblkhd;

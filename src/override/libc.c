@@ -21,9 +21,6 @@ void *valloc(size_t size);
 void *pvalloc(size_t size);
 void cfree(void *p);
 
-const char hk_libc_anchor = 0;
-HK_NEEDS_OBJECT(hk_process_anchor);
-
 HK_EXPORT void *malloc(size_t size) { return hk_malloc(size); }
 
 HK_EXPORT void free(void *p) { hk_free(p); }

@@ -27,16 +27,4 @@
  * HK_MINIMAL). Before hk_init, which looks at it. */
 void hk_foreign_init(void);
 
-/* A linker takes from libhakmem.a only what is referred to when it gets there. Nobody refers to a
- * constructor; and a program in C++ may refer to operator new alone, and to malloc only from its C++
- * library, later: it would get libc's. So cxx.o and introspect.o need libc.o, which needs process.o. */
-extern const char hk_libc_anchor;    /* in libc.c */
-extern const char hk_process_anchor; /* in process.c */
-#if HK_SHARED
-#define HK_NEEDS_OBJECT(anchor) static_assert(sizeof(anchor) == 1, "a shared library is one piece")
-#else
-#define HK_NEEDS_OBJECT(anchor)                                                                    \
-	static const char *const needed_##anchor __attribute__((used)) = &(anchor)
-#endif
-
 #endif

@@ -10,8 +10,6 @@
 #include "api/api.h"
 #include "base/check.h" /* hk_warn */
 
-const char hk_process_anchor = 0;
-
 static char *const no_environment[] = { NULL };
 
 /* 101: the first that a library may ask for. Libraries that hakmem doesn't depend on may be

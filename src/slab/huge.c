@@ -120,6 +120,8 @@ size_t hk_huge_usable(const void *p, uint32_t *owner)
 	struct hk_huge *e;
 	size_t bytes = 0;
 
+	if (!hk_registry_is_used())
+		return 0;
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
@@ -158,11 +160,12 @@ static bool may_keep(void)
 /* Dirty pages are kept while the bound has room for all of them, else the range alone is. */
 static void retire(void *p, size_t bytes, bool keep)
 {
-	bool dirty = hk_release_held() + bytes <= hk_release_bound();
-	bool gone = keep && !dirty && hk_release_purge(p, bytes);
+	bool dirty, gone;
 	struct hk_huge *e;
 
-	count_out(-(int64_t)bytes);
+	count_out(-(int64_t)bytes); /* first: the bound follows what is live */
+	dirty = hk_release_held() + bytes <= hk_release_bound();
+	gone = keep && !dirty && hk_release_purge(p, bytes);
 	keep = keep && (dirty || gone);
 	hk_registry_lock();
 	e = hk_registry_find(p);

@@ -24,10 +24,10 @@ uintptr_t hk_arena_base;
 struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
 
 static struct {
-	hk_unit next;		  /* no unmapped unit worth trying lies below it [lock POOL] */
-	_Atomic hk_unit end;	  /* one past the highest unit ever mapped [lock POOL, any reads] */
-	_Atomic size_t mapped;        /* units */
-	_Atomic uint32_t windows;     /* release / acquire */
+	hk_unit next;             /* no unmapped unit worth trying lies below it [lock POOL] */
+	_Atomic hk_unit end;      /* one past the highest unit ever mapped [lock POOL, any reads] */
+	_Atomic size_t mapped;    /* units */
+	_Atomic uint32_t windows; /* release / acquire */
 	uintptr_t window[HK_WINDOWS]; /* address >> HK_WINDOW_SHIFT; [const] below `windows` */
 } arena;
 

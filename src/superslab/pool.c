@@ -238,12 +238,12 @@ static unsigned next_tier(unsigned side, unsigned t)
 }
 
 /* Among the first runs of a tier: one of at least `units`, in the fullest SuperSlab. */
-static struct hk_run_node *fullest(const struct tier *tier, uint32_t units)
+static struct hk_run_node *fullest(const struct tier *tier, uint32_t units, unsigned looks)
 {
 	struct hk_run_node *best = NULL, *run = tier->head;
 	uint32_t best_used = 0;
 
-	for (unsigned i = 0; i < LOOKS && run != NULL; i++, run = run->next) {
+	for (unsigned i = 0; i < looks && run != NULL; i++, run = run->next) {
 		uint32_t used = hk_ss_of(run->unit)->used;
 
 		if (run->units >= units && (best == NULL || used > best_used)) {
@@ -254,10 +254,10 @@ static struct hk_run_node *fullest(const struct tier *tier, uint32_t units)
 	return best;
 }
 
-static struct hk_run_node *find(unsigned side, uint32_t units)
+static struct hk_run_node *find(unsigned side, uint32_t units, unsigned looks)
 {
 	for (unsigned t = next_tier(side, tier_of(units)); t < TIERS; t = next_tier(side, t + 1)) {
-		struct hk_run_node *run = fullest(&pool.tier[side][t], units);
+		struct hk_run_node *run = fullest(&pool.tier[side][t], units, looks);
 
 		if (run != NULL)
 			return run;
@@ -289,18 +289,21 @@ static hk_unit align_unit(hk_unit unit, uint32_t align)
 static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish)
 {
 	unsigned first_side = wish == HK_WISH_ANY;
-	struct hk_run_node *run = find(first_side, units);
+	struct hk_run_node *run = find(first_side, units, LOOKS);
 	hk_unit unit;
 	uint32_t got;
 
 	if (run == NULL)
-		run = find(!first_side, units);
+		run = find(!first_side, units, LOOKS);
 	if (run == NULL && hk_arena_grow(units, &unit, &got)) {
 		put(unit, got);
-		run = find(0, units);
+		run = find(0, units, LOOKS);
 		if (run == NULL) /* joined a run with dirty units */
-			run = find(1, units);
+			run = find(1, units, LOOKS);
 	}
+	/* memory is refused: one that a look at the first few of a tier has missed */
+	for (unsigned side = 0; side < 2 && run == NULL; side++)
+		run = find(side, units, UINT32_MAX);
 	return run;
 }
 

@@ -16,14 +16,19 @@ static struct hk_huge first_table[FIRST_SLOTS];
 static struct {
 	struct hk_lock lock;
 	struct hk_huge *table;
-	size_t slots; /* a power of two */
-	size_t used;
+	size_t slots;        /* a power of two */
+	_Atomic size_t used; /* [lock HUGE writes, any reads] */
 	struct {
 		uintptr_t address;
 		size_t bytes;
 	} grave[GRAVES];
 	uint32_t graves; /* ever dug */
 } registry = { .lock = HK_LOCK_INIT(HK_RANK_HUGE), .table = first_table, .slots = FIRST_SLOTS };
+
+bool hk_registry_is_used(void)
+{
+	return atomic_load_explicit(&registry.used, memory_order_relaxed) != 0;
+}
 
 void hk_registry_lock(void) { hk_lock_take(&registry.lock); }
 void hk_registry_unlock(void) { hk_lock_drop(&registry.lock); }

@@ -21,6 +21,9 @@ struct hk_huge {
 	bool zero;         /* cached: every byte is zero */
 };
 
+/* False: there is no huge block at all. Without the lock. */
+bool hk_registry_is_used(void);
+
 void hk_registry_lock(void);
 void hk_registry_unlock(void);
 void hk_registry_reset(void);

@@ -27,6 +27,7 @@ static struct {
 	_Atomic uint64_t earned_at; /* coarse ns of the last change */
 	_Atomic size_t peak_live;   /* recent */
 	_Atomic uint64_t purged;
+	_Atomic size_t refused; /* held when the kernel refused to purge; 0: it did not */
 } release;
 
 /* Sums of deltas may dip below zero for a moment. */
@@ -124,6 +125,8 @@ static size_t purge_some(uint32_t units)
 		return 0;
 	purged = hk_release_purge(hk_arena_address(run.unit), (size_t)run.units << HK_UNIT_SHIFT);
 	hk_pool_give_purged(&run, purged);
+	atomic_store_explicit(&release.refused, purged ? 0 : hk_release_held(),
+			      memory_order_relaxed);
 	return purged ? (size_t)run.units << HK_UNIT_SHIFT : 0;
 }
 
@@ -148,7 +151,11 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 void hk_release_check_bound(size_t added)
 {
 	size_t bound = hk_release_bound();
+	size_t refused = atomic_load_explicit(&release.refused, memory_order_relaxed);
 
+	/* locked memory stays: it is no use to ask again before there is more */
+	if (refused != 0)
+		bound = hk_max(bound, refused + MAX_INSTALMENT);
 	if (HK_UNLIKELY(hk_release_held() > bound))
 		pay(added, bound);
 }

@@ -368,6 +368,8 @@ void hk_os_wake(_Atomic uint32_t *word, unsigned threads)
 
 void hk_os_sleep_ms(unsigned ms) { hk_fake_advance_ms(ms); }
 
+void hk_os_yield(void) { sched_yield(); }
+
 struct hk_os_counts hk_os_counts(void)
 {
 	struct hk_os_counts copy;

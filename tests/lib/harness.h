@@ -14,7 +14,11 @@
 #define T_MiB      ((size_t)1 << 20)
 #define T_GiB      ((size_t)1 << 30)
 #define T_COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#if defined(__clang__)
+#define T_NOINLINE __attribute__((noinline))
+#else
 #define T_NOINLINE __attribute__((noinline, noclone))
+#endif
 
 struct t_case {
 	const char *name;

@@ -53,7 +53,7 @@ static void ten_thousand_in_turn(void)
 	}
 	late = t_status_kib("VmRSS");
 	t_say("RSS %zu KiB after %zu threads, %zu KiB after %zu", early, total / 10, late, total);
-	t_check_at(late <= early + 6 * 1024, late);
+	t_check_at(T_SANITIZED || late <= early + 6 * 1024, late);
 	T_STATS_GET(&s);
 	t_check_at(s.heaps <= 8, s.heaps);
 	for (unsigned i = 0; i < T_COUNT(left); i++)
@@ -111,10 +111,12 @@ static void a_thousand_at_once(void)
 /* ---- Destructors of thread-specific data ---- */
 
 #define KEYS 12u
+/* As many as glibc and musl make; TSan's own end of a thread is in the last one. */
+#define ROUNDS (T_SANITIZED ? 2u : 4u)
 
 static pthread_key_t key[KEYS];
 static _Atomic unsigned rounds_run;
-static _Atomic(void *) leftover[KEYS * 4];
+static _Atomic(void *) leftover[KEYS * ROUNDS];
 
 /* Allocates and frees in every round that there is, whatever of hakmem has been torn down by then. */
 static void destructor(void *arg)
@@ -130,8 +132,8 @@ static void destructor(void *arg)
 		t_need(p[i] != NULL);
 		free_filled(p[i], kinds[i], which + i);
 	}
-	T_FREE(atomic_exchange(&leftover[(which - 1) * 4 + round], filled(64, 9)));
-	if (round < 3)
+	T_FREE(atomic_exchange(&leftover[(which - 1) * ROUNDS + round], filled(64, 9)));
+	if (round + 1 < ROUNDS)
 		t_need(pthread_setspecific(key[which - 1],
 					   (void *)(uintptr_t)(which | (round + 1) << 8)) == 0);
 }
@@ -163,7 +165,7 @@ static void destructors_allocate(void)
 		t_need(pthread_key_create(&key[i], destructor) == 0);
 	for (unsigned i = 0; i < threads; i++)
 		t_join(t_thread(i % 3 == 0 ? only_destructors : with_destructors, NULL));
-	t_equal(rounds_run, threads * KEYS * 4);
+	t_equal(rounds_run, threads * KEYS * ROUNDS);
 	for (unsigned i = 0; i < T_COUNT(leftover); i++) {
 		void *p = atomic_exchange(&leftover[i], NULL);
 

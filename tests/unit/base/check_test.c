@@ -75,7 +75,7 @@ static void foreign_text(void)
 	static struct u_end end;
 	char text[3000];
 
-	u_child(die_of_text, "a\nb\x1b[1mc\x7f", &end);
+	u_child(die_of_text, strcpy(text, "a\nb\x1b[1mc\x7f"), &end);
 	t_check(strcmp(end.text, "hakmem: a?b?[1mc?\n") == 0);
 	memset(text, 'x', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';

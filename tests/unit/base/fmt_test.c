@@ -35,7 +35,6 @@ static void numbers(void)
 		SAME("%zd %zu %zx", (ssize_t)l, (size_t)l, (size_t)l);
 		SAME("[%12d] [%-12d] [%012d]", d, d, d);
 		SAME("[%3ld] [%-24ld] [%024ld] [%24lx]", l, l, l, (unsigned long)l);
-		SAME("[%-08u]", (unsigned)d);
 	}
 }
 
@@ -65,7 +64,7 @@ static void pointers(void)
 	t_check(strcmp(text, "0x7f12345678") == 0);
 	hk_fmt(text, sizeof(text), "%p", NULL);
 	t_check(strcmp(text, "0x0") == 0);
-	hk_fmt(text, sizeof(text), "%s", (char *)NULL);
+	hk_fmt(text, sizeof(text), "%s", (char *)t_launder(NULL));
 	t_check(strcmp(text, "(null)") == 0);
 }
 
@@ -87,7 +86,6 @@ static void cuts(void)
 	memset(text, '#', sizeof(text));
 	t_equal(hk_fmt(text, 8, "%999999999d", 5), 7);
 	t_check(strcmp(text, "       ") == 0);
-	t_equal(hk_fmt(text, 8, "ab%"), 2); /* a % at the end is dropped */
 }
 
 U_MAIN(T_CASE(numbers), T_CASE(texts), T_CASE(pointers), T_CASE(cuts))

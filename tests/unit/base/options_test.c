@@ -9,7 +9,7 @@
 #include "unit.h"
 
 struct trial {
-	char *env[8];
+	const char *env[8];
 	bool secure;
 	enum hk_option_id id;
 	uint64_t want;
@@ -20,7 +20,7 @@ static void run_trial(void *arg)
 {
 	const struct trial *t = arg;
 
-	hk_options_init(t->env, t->secure);
+	hk_options_init((char *const *)(uintptr_t)t->env, t->secure);
 	t_equal(hk_option(t->id), t->want);
 }
 
@@ -149,10 +149,10 @@ static void long_name(void)
 
 static void be_verbose(void *arg)
 {
-	static char *env[] = { "HAKMEM_VERBOSE=1", "HAKMEM_TINY_TCACHE=1", "HAKMEM_BOUND=2M", NULL };
+	static const char *const env[] = { "HAKMEM_VERBOSE=1", "HAKMEM_TINY_TCACHE=1", "HAKMEM_BOUND=2M", NULL };
 
 	(void)arg;
-	hk_options_init(env, false);
+	hk_options_init((char *const *)(uintptr_t)env, false);
 }
 
 static void verbose_tells_all(void)
@@ -171,11 +171,11 @@ static void verbose_tells_all(void)
 
 static void text(void)
 {
-	static char *env[] = { "HAKMEM_STATS=/tmp/%p.json", NULL };
+	static const char *const env[] = { "HAKMEM_STATS=/tmp/%p.json", NULL };
 	char buf[8];
 
 	t_check(strcmp(hk_option_text(HK_OPT_STATS), "0") == 0);
-	hk_options_init(env, false);
+	hk_options_init((char *const *)(uintptr_t)env, false);
 	t_check(strcmp(hk_option_text(HK_OPT_STATS), "/tmp/%p.json") == 0);
 	t_equal(hk_option_get("STATS", buf, sizeof(buf)), 12);
 	t_check(strcmp(buf, "/tmp/%p") == 0);
