@@ -153,8 +153,9 @@ struct hak_stats {
 	size_t live;        /* in blocks handed out, by their usable size */
 	size_t huge;        /* of live: in blocks mapped one by one */
 	size_t huge_blocks; /* their number */
-	size_t held;     /* not live: dirty free units, warm units, span caches, bins, outboxes */
-	size_t bound;    /* what held may be now, by the profile */
+	size_t held;  /* not live: dirty free units, warm units, cached huge blocks, and what bins
+				and span caches may hold by their limits */
+	size_t bound; /* what held may be now, by the profile */
 	size_t metadata; /* hakmem's own structures */
 	size_t purged;   /* given back to the system since the start */
 	uint64_t

@@ -32,8 +32,8 @@ extern const struct hk_libc *hk_libc;
  * with the balanced profile. Later calls do nothing. */
 void hk_init(char *const *environment);
 
-/* The page-aligned truth behind aligned_alloc, memalign, posix_memalign and operator new:
- * alignment is a power of two, up to HK_MAX_ALIGN; NULL and ENOMEM otherwise. */
+/* What aligned_alloc, memalign, posix_memalign and operator new come down to. alignment: a power of
+ * two; NULL and ENOMEM when it is over HK_MAX_ALIGN. */
 void *hk_aligned(size_t alignment, size_t size);
 
 /* For pthread_atfork. */

@@ -6,14 +6,14 @@
  * Owns:       nothing: it moves blocks between the caller and the thread's bins.
  * Invariants: F1 every listed block carries HK_TAG, and the end of every list does not: one compare
  *                in malloc is the empty test and the integrity check
- *             F2 word ^ face->match < 2048 means: a slab, and mine; and is the byte offset of its bin
+ *             F2 0 < word ^ front->match < 2048 means: a slab, and mine; and is its bin's byte offset
  * Threads:    the calling thread's own bins; the page map by relaxed loads (why that is enough:
  *             superslab/pagemap.h).
  * Locks:      none.
  * Fails:      everything that is not a hit goes to a slow function by tail call, so that its return
  *             address is the program's.
  *
- * Budget: malloc <= 16 instructions and 2 branches, free <= 21 and 3 (tests/golden). */
+ * Budget (x86-64): malloc <= 16 instructions and 2 branches, free <= 21 and 3 (tests/golden). */
 #include "base/base.h"
 #include "base/tele.h"
 #include "heap/face.h"         /* hk_face, hk_bin, the thread's face */

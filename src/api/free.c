@@ -5,6 +5,7 @@
 #include "api/fast.h"
 #include "api/large.h"
 #include "api/locate.h"
+#include "api/mode.h"
 #include "slab/huge.h"
 
 /* The thread's own block, which the fast path could not take: starved, or in a further arena. */
@@ -77,21 +78,24 @@ void hak_free_batch(size_t count, void *const *ptrs)
 		hk_free(ptrs[i]);
 }
 
-/* Could a request for `size` have got this block? A block that realloc has shrunk in place is up to
- * twice as large; one of a larger alignment may be of any class above. */
-static bool is_plausible(size_t bytes, size_t alignment, size_t size)
+/* Could a request for `size` have got this block? One that realloc has shrunk in place is up to twice
+ * as large; one of a larger alignment may be of any class above; small spans are WRAP_TINY=0. */
+static bool is_plausible(const struct hk_located *at, size_t alignment, size_t size)
 {
-	size_t want = hk_max(size, alignment);
-
-	return size <= bytes &&
-	       (bytes <= HK_BLOCK_ALIGN || want > bytes / 4 || alignment > HK_BLOCK_ALIGN);
+	if (size > at->bytes)
+		return false;
+	if (alignment > HK_BLOCK_ALIGN || at->bytes == HK_BLOCK_ALIGN)
+		return true;
+	if (at->place == HK_AT_SLAB)
+		return size > at->bytes / 4;
+	return size > HK_CLASS_MAX || hk_mode() == HK_MODE_SPANS;
 }
 
 static void free_checked(void *p, size_t alignment, size_t size, struct hk_offence where)
 {
 	struct hk_located at = hk_locate(p, where);
 
-	if (at.place != HK_AT_FOREIGN && !is_plausible(at.bytes, alignment, size))
+	if (at.place != HK_AT_FOREIGN && !is_plausible(&at, alignment, size))
 		hk_die(where, "%p has %zu bytes, not %zu", p, at.bytes, size);
 	if (at.place != HK_AT_FOREIGN && ((uintptr_t)p & (alignment - 1)) != 0)
 		hk_die(where, "%p is not aligned to %zu bytes", p, alignment);

@@ -12,9 +12,11 @@ static bool is_first_class(const struct hk_heap *h)
 	return hk_heap_is_direct(h) && h != hk_heap_orphan();
 }
 
-static void own(struct hk_heap *h, struct hk_span *s)
+/* The owner of what is made in h; spans and huge blocks of threads have none. */
+static uint32_t owner_id(const struct hk_heap *h) { return is_first_class(h) ? h->id : 0; }
+
+static void enlist(struct hk_heap *h, struct hk_span *s)
 {
-	s->owner = h->id;
 	hk_lock_take(&h->lock);
 	s->next = h->spans;
 	if (s->next != NULL)
@@ -23,7 +25,7 @@ static void own(struct hk_heap *h, struct hk_span *s)
 	hk_lock_drop(&h->lock);
 }
 
-static void disown(struct hk_heap *h, struct hk_span *s)
+static void delist(struct hk_heap *h, struct hk_span *s)
 {
 	hk_lock_take(&h->lock);
 	if (s->prev != NULL)
@@ -44,10 +46,10 @@ static struct hk_span *take_span(struct hk_heap *h, uint32_t units, uint32_t ali
 	if (align == 1 && !want_zero && !hk_heap_is_direct(h))
 		s = hk_bigcache_pop(&h->bigcache, units);
 	if (s == NULL)
-		s = hk_span_take(units, align, want_zero, zero);
+		s = hk_span_take(units, align, want_zero, owner_id(h), zero);
 	if (s == NULL) {
 		hk_huge_reclaim();
-		s = hk_span_take(units, align, want_zero, zero);
+		s = hk_span_take(units, align, want_zero, owner_id(h), zero);
 	}
 	return s;
 }
@@ -61,7 +63,7 @@ static void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t align, bool 
 	if (s == NULL)
 		return NULL;
 	if (is_first_class(h))
-		own(h, s);
+		enlist(h, s);
 	p = hk_arena_address(s->unit);
 	if (want_zero && !zero)
 		memset(p, 0, hk_span_bytes(s));
@@ -79,7 +81,7 @@ void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zer
 		return NULL;
 	if (units + align_units - 1 <= HK_SPAN_MAX_UNITS)
 		return alloc_span(h, (uint32_t)units, (uint32_t)align_units, want_zero);
-	p = hk_huge_alloc(size, align, want_zero, is_first_class(h) ? h->id : 0);
+	p = hk_huge_alloc(size, align, want_zero, owner_id(h));
 	if (p != NULL)
 		hk_heap_note_blocks_out(h, 1);
 	return p;
@@ -99,8 +101,8 @@ static size_t retire_span(struct hk_heap *h, struct hk_span *s)
 	size_t bytes = hk_span_bytes(s), gave = 0;
 
 	if (!hk_heap_is_direct(h)) {
-		if (s->units > h->bigcache.limit)
-			grow_bigcache(h, s->units);
+		if (hk_span_units(s) > h->bigcache.limit)
+			grow_bigcache(h, hk_span_units(s));
 		if (hk_bigcache_push(&h->bigcache, s, &gave)) {
 			if (gave != 0)
 				grow_bigcache(h, 0);
@@ -116,7 +118,7 @@ void hk_large_free_span(struct hk_heap *h, struct hk_span *s)
 	size_t gave = hk_span_bytes(s);
 
 	if (s->owner != 0) {
-		disown(hk_heap_by_id(s->owner), s);
+		delist(hk_heap_by_id(s->owner), s);
 		hk_span_give(s);
 	} else {
 		gave = retire_span(h, s);

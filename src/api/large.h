@@ -6,7 +6,7 @@
  * Owns:       the choice between span and huge; spans of first-class heaps.
  * Invariants: LG1 a first-class heap's spans are in its list, under its lock
  * Threads:    any.
- * Locks:      takes the lock of a first-class heap, POOL and HUGE, one inside the other.
+ * Locks:      takes the lock of a first-class heap, POOL and HUGE, one after the other.
  * Fails:      NULL; the heap is as before. errno is the caller's to set. */
 #include "heap/heap.h"
 

@@ -23,7 +23,7 @@ static struct hk_heap *heap_for(const struct hk_located *at)
 
 /* In place: when it fits, and would not waste more than half; spans by units; huge blocks by moving
  * their pages. Returns where the block is now, or NULL: it has to be copied. */
-static void *resize(void *p, const struct hk_located *at, size_t size)
+static void *resize(void *p, const struct hk_located *at, size_t alignment, size_t size)
 {
 	switch (at->place) {
 	case HK_AT_SLAB:
@@ -31,7 +31,12 @@ static void *resize(void *p, const struct hk_located *at, size_t size)
 	case HK_AT_SPAN:
 		return hk_large_resize_span(at->span, size) ? p : NULL;
 	case HK_AT_HUGE:
-		return size > HK_SPAN_MAX / 2 ? hk_huge_resize(p, size) : NULL;
+		if (size <= HK_SPAN_MAX / 2)
+			return NULL;
+		/* pages that move are aligned to pages, no more */
+		if (alignment > hk_os_page() && size > at->bytes)
+			return NULL;
+		return hk_huge_resize(p, size);
 	case HK_AT_FOREIGN:
 		break;
 	}
@@ -79,7 +84,7 @@ static void *reallocate(void *p, size_t alignment, size_t size, struct hk_offenc
 		errno = ENOMEM;
 		return NULL;
 	}
-	q = resize(p, &at, size);
+	q = resize(p, &at, alignment, size);
 	if (q == NULL || ((uintptr_t)q & (alignment - 1)) != 0)
 		q = move(q != NULL ? q : p, &at, alignment, size, where);
 	if (q == NULL)

@@ -30,8 +30,8 @@
 
 #define HK_BLOCK_ALIGN ((size_t)16)
 #define HK_TINY_MAX    ((size_t)1024)
-#define HK_MID_MAX     (32 * HK_KiB)
-#define HK_CLASS_MAX   (256 * HK_KiB)
+
+#define HK_CLASS_MAX (256 * HK_KiB)
 
 #define HK_UNIT_SHIFT 16
 #define HK_UNIT_BYTES ((size_t)1 << HK_UNIT_SHIFT)
@@ -54,7 +54,7 @@
 #define HK_SPAN_MAX_UNITS (HK_RARE ? 64u : 512u)
 #define HK_SPAN_MAX       (HK_SPAN_MAX_UNITS * HK_UNIT_BYTES)
 
-/* Heap ids: 1 … HK_MAX_HEAPS - 1. HK_NOBODY owns nothing: no page-map word ever carries it. */
+/* Heap ids: 8 … HK_MAX_HEAPS - 1. HK_NOBODY owns nothing: no page-map word ever carries it. */
 #define HK_ID_BITS   21
 #define HK_MAX_HEAPS ((uint32_t)1 << 16)
 #define HK_NOBODY    (((uint32_t)1 << HK_ID_BITS) - 1)

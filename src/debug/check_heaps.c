@@ -53,12 +53,12 @@ static void check_bins(const struct hk_heap *h)
 
 static void check_grants(const struct hk_heap *h, struct sums *sums)
 {
-	size_t granted = h->bigcache.limit * HK_UNIT_BYTES;
+	size_t granted = 0;
 
 	for (unsigned bin = 1; bin < HK_BINS; bin++)
 		granted += h->face.bin[bin].limit * hk_class_size(bin);
 	hk_walk(H5, granted == h->granted);
-	sums->granted += (int64_t)granted;
+	sums->granted += (int64_t)(granted + h->bigcache.limit * HK_UNIT_BYTES);
 }
 
 static void check_parked(const struct hk_heap *h)

@@ -101,20 +101,19 @@ void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller)
 {
 	struct hk_heap_class *class = &h->class[bin];
 	struct hk_bin *b = &h->face.bin[bin];
-	uint32_t limit = b->limit, before;
+	uint32_t count = b->limit - b->room, flushed;
 
 	hk_lock_take(&h->lock);
-	if (class->refilled)
-		hk_heap_grant(h, bin, limit == 0 ? 1 : 2 * limit);
+	hk_heap_adapt(h, bin, true);
 	class->refilled = false;
-	before = b->room;
-	if ((int32_t)before < 0) {
+	if ((int32_t)b->room < 0) {
 		class->flushed = true;
 		hk_heap_flush(h, bin, b->limit / 2, caller);
+		HK_TELE(heap, flush, 1);
 	}
+	flushed = count - (b->limit - b->room);
 	hk_lock_drop(&h->lock);
-	HK_TELE(heap, flush, 1);
-	hk_release_check((b->room - before) * hk_class_size(bin));
+	hk_release_check(flushed * hk_class_size(bin));
 }
 
 void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where)
@@ -130,6 +129,7 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 	hk_heap_count_out(h, -(int64_t)hk_slab_block_bytes(s));
 	hk_heap_relist_slab(h, s);
 	hk_lock_drop(&h->lock);
+	hk_release_check(0);
 }
 
 static bool is_in_list(const struct hk_block *list, const struct hk_block *b, uint32_t most)

@@ -43,12 +43,10 @@ uint32_t hk_heaps_parked(void)
 }
 
 /* Gives `h`, which is all zero, its id. Called with the registry's lock. */
-static bool enroll(struct hk_heap *h, enum hk_heap_kind kind)
+static void enroll(struct hk_heap *h, enum hk_heap_kind kind)
 {
 	uint32_t id = hk_heap_ids();
 
-	if (id == HK_MAX_HEAPS)
-		return false;
 	h->lock.rank = HK_RANK_HEAP;
 	h->id = id;
 	h->kind = (uint8_t)kind;
@@ -58,7 +56,6 @@ static bool enroll(struct hk_heap *h, enum hk_heap_kind kind)
 		h->way[i].chain.head = HK_END;
 	atomic_store_explicit(&hk_heap_table[id], h, memory_order_release);
 	atomic_store_explicit(&table.ids, id + 1, memory_order_release);
-	return true;
 }
 
 /* The orphan heap has the first id, the first thread's heap the second. With the registry's lock. */
@@ -82,9 +79,14 @@ struct hk_heap *hk_heap_orphan(void)
 
 static struct hk_heap *make(enum hk_heap_kind kind)
 {
-	struct hk_heap *h = hk_meta_alloc(sizeof(*h), alignof(struct hk_heap));
+	struct hk_heap *h;
 
-	return h != NULL && enroll(h, kind) ? h : NULL;
+	if (hk_heap_ids() == HK_MAX_HEAPS)
+		return NULL;
+	h = hk_meta_alloc(sizeof(*h), alignof(struct hk_heap));
+	if (h != NULL)
+		enroll(h, kind);
+	return h;
 }
 
 /* The loader may clear a thread's words after they were in use (the main thread's, behind IRELATIVE
@@ -118,8 +120,7 @@ struct hk_heap *hk_heap_claim(void)
 	}
 	if (h != NULL) {
 		/* whoever helped this heap while it was parked has written under its lock */
-		while (!hk_lock_try(&h->lock))
-			hk_os_yield();
+		hk_lock_take(&h->lock);
 		atomic_store_explicit(&h->state, HK_HEAP_RUNNING, memory_order_relaxed);
 		h->front = &hk_front;
 		hk_lock_drop(&h->lock);
@@ -133,6 +134,7 @@ void hk_heap_disclaim(struct hk_heap *h)
 {
 	hk_lock_take(&table.lock);
 	h->front = NULL;
+	hk_heap_close_front(&orphan_heap); /* here: nobody starves it, and so opens it, any more */
 	h->next = table.parked;
 	table.parked = h;
 	atomic_fetch_add_explicit(&table.n_parked, 1, memory_order_relaxed);
@@ -145,8 +147,8 @@ void hk_heap_disown_others(const struct hk_heap *mine)
 	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
 		struct hk_heap *h = hk_heap_by_id(id);
 
-		if (h == mine || h->kind != HK_HEAP_THREAD ||
-		    atomic_load_explicit(&h->state, memory_order_relaxed) != HK_HEAP_RUNNING)
+		/* a thread that is just parking has set the state, but is not off the heap yet */
+		if (h == mine || h->kind != HK_HEAP_THREAD || h->front == NULL)
 			continue;
 		hk_heap_forget_private(h);
 		atomic_store_explicit(&h->state, HK_HEAP_PARKED, memory_order_relaxed);

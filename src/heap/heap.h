@@ -6,7 +6,7 @@
  * Owns:       struct hk_heap; the table of heaps by id; the stack of parked heaps.
  * Invariants: H1 … H3 (face.h)
  *             H4 a slab is in exactly one list of its owner: partial <=> it has blocks to give
- *             H5 granted == sum of limit x size over the bins, plus the BigCache's limit
+ *             H5 granted == sum of limit x size over the bins
  *             H6 a RUNNING heap belongs to one thread; a PARKED one has empty bins, ways and BigCache
  *             H7 what a way holds is one slab's, and counts as used there
  * Threads:    [thread] the running thread only. [lock] the heap's lock. Ids and addresses of heaps
@@ -56,18 +56,19 @@ struct hk_heap {
 	struct hk_face face; /* [thread] first: a heap and its face have one address */
 
 	struct hk_lock lock;
-	uint32_t id;  /* [const] */
-	uint8_t kind; /* [const] enum hk_heap_kind */
-	_Atomic uint8_t
-		state; /* enum hk_heap_state; RUNNING <-> PARKED under both locks [any relaxed] */
+	uint32_t id;            /* [const] */
+	uint8_t kind;           /* [const] enum hk_heap_kind */
+	_Atomic uint8_t state;  /* enum hk_heap_state; changes under the lock [any relaxed] */
 	struct hk_front *front; /* of the running thread [lock REGISTRY] */
-	struct hk_heap *next;   /* in the parked stack, or the stack of free ids [lock REGISTRY] */
+	_Atomic uint64_t parked_bins[2]; /* bit a bin: PARKED, with slabs to adopt: a hint [any] */
+	struct hk_heap *next; /* in the parked stack, or the stack of free ids [lock REGISTRY] */
 
 	struct hk_bigcache bigcache; /* [thread] */
 	struct hk_way way[HK_WAYS];  /* [thread] */
 	struct hk_heap_class class[HK_BINS];
 	struct hk_warm_unit warm[HK_WARM_MAX]; /* ready units [lock] */
 	uint32_t warm_units;                   /* [lock] */
+	uint32_t idle_slabs;                   /* [lock] */
 	uint32_t slabs;                        /* [lock] */
 	struct hk_span *spans;                 /* of a first-class heap [lock] */
 
@@ -79,7 +80,9 @@ struct hk_heap {
 	_Atomic uint64_t blocks_out; /* ever [lock writes, any reads] */
 
 	alignas(64) struct hk_mailbox mailbox; /* [any] */
-	_Atomic int64_t mail_bytes;            /* in it, about [any relaxed] */
+	_Atomic bool
+		spare; /* it may have idle slabs or warm units: a hint [lock writes, any reads] */
+	_Atomic int64_t mail_bytes; /* in it, about [any relaxed] */
 };
 
 /* ---- The table of heaps ---------------------------------------------------------------------- */
@@ -105,11 +108,11 @@ HK_INLINE bool hk_heap_is_direct(const struct hk_heap *h) { return h->kind == HK
 struct hk_heap *hk_heap_make_direct(void);
 void hk_heap_unmake_direct(struct hk_heap *h);
 
-/* Every malloc and free of every thread goes slow from now on (not undone), or may be fast. */
+/* Every malloc and free of every thread goes slow from now on; or may be fast again. */
 void hk_heap_starve(bool on);
 bool hk_heap_is_starved(void);
 
-/* ---- Blocks (refill.c, flush.c, direct.c) ------------------------------------------------------ */
+/* ---- Blocks (refill.c, flush.c) ------------------------------------------------------ */
 
 /* Fills an empty bin; false: no memory. The lock is not held. */
 bool hk_heap_refill(struct hk_heap *h, unsigned bin, struct hk_offence where);
@@ -122,7 +125,7 @@ void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller);
 
 /* A block of a direct heap; NULL: no memory. */
 struct hk_block *hk_direct_take(struct hk_heap *h, unsigned bin, struct hk_offence where);
-/* Counts blocks that left slabs and spans: by the running thread, or with the lock. */
+/* Counts blocks that left slabs and spans: of a thread heap by the running thread. */
 void hk_heap_note_blocks_out(struct hk_heap *h, uint32_t blocks);
 /* Frees a block of a direct heap, by any thread. p is a block's start. */
 void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where);
@@ -171,10 +174,14 @@ void hk_heap_unlock_all(void);
 /* The same in the child of a fork, where the heaps of other threads become parked. */
 void hk_heap_reset_all(void);
 
-/* Sets a limit of `blocks` for the bin, if the budget allows. With the lock. */
+/* ---- Limits (grant.c). By the running thread, with the lock ----------------------------------- */
+
+/* After a refill or an overflow: twice as much, when the bin is refilled again before it overflows,
+ * or both happens in turn; half of it, when the heap has more than its budget. */
+void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow);
+/* Sets a limit of `blocks` for the bin, if the budget allows. */
 void hk_heap_grant(struct hk_heap *h, unsigned bin, uint32_t blocks);
-/* The same for the BigCache, in units, up to this heap's share of the profile's. By the running
- * thread, with the lock. */
+/* The same for the BigCache, in units, up to this heap's share of half of the bound. */
 void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units);
 
 /* ---- Last words -------------------------------------------------------------------------------- */

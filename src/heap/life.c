@@ -35,10 +35,10 @@ void hk_heap_open_front(struct hk_heap *h, bool starved)
 	hk_heap_set_front(&hk_front, h->id, starved);
 }
 
-static void close_front(void)
+void hk_heap_close_front(struct hk_heap *orphan)
 {
 	hk_front.face = NULL;
-	hk_front.heap = hk_heap_orphan();
+	hk_front.heap = orphan;
 	__atomic_store_n(&hk_front.tiny_limit, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&hk_front.match, 0, __ATOMIC_RELAXED);
 }
@@ -50,7 +50,7 @@ static HK_NOINLINE struct hk_heap *be_born(void)
 
 	h = hk_heap_claim();
 	if (h == NULL) {
-		close_front();
+		hk_heap_close_front(hk_heap_orphan());
 		return hk_front.heap;
 	}
 	/* May call malloc, which the heap serves already. The first heap is the main thread's, as a
@@ -68,7 +68,8 @@ struct hk_heap *hk_heap_here(void)
 	return HK_LIKELY(h != NULL) ? h : be_born();
 }
 
-static void note_parked(const struct hk_heap *h)
+/* What there is to adopt; with h's lock. */
+static void note_parked(struct hk_heap *h)
 {
 	uint64_t bits[2] = { 0, 0 };
 
@@ -77,7 +78,29 @@ static void note_parked(const struct hk_heap *h)
 			bits[bin / 64] |= 1ull << bin % 64;
 	}
 	for (unsigned i = 0; i < 2; i++)
-		atomic_fetch_or_explicit(&parked_bins[i], bits[i], memory_order_relaxed);
+		atomic_store_explicit(&h->parked_bins[i], bits[i], memory_order_relaxed);
+}
+
+/* That there is; when h is on the stack of parked heaps, where it is looked for. */
+static void publish_parked(struct hk_heap *h)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t bits = atomic_load_explicit(&h->parked_bins[i], memory_order_relaxed);
+
+		atomic_fetch_or_explicit(&parked_bins[i], bits, memory_order_relaxed);
+	}
+}
+
+/* What a thread sends with its last words may reach heaps that no thread looks after. */
+static void help_parked(void)
+{
+	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
+		struct hk_heap *h = hk_heap_by_id(id);
+
+		if (atomic_load_explicit(&h->state, memory_order_relaxed) == HK_HEAP_PARKED &&
+		    !hk_mailbox_is_empty(&h->mailbox))
+			hk_mail_help(h);
+	}
 }
 
 void hk_heap_empty(struct hk_heap *h)
@@ -106,10 +129,11 @@ static void park(void *heap)
 	atomic_store_explicit(&h->state, HK_HEAP_PARKED, memory_order_release);
 	note_parked(h);
 	hk_lock_drop(&h->lock);
-	close_front();
 	if (HK_TELE_LEVEL >= 1)
 		hk_tele_leave();
 	hk_heap_disclaim(h);
+	publish_parked(h);
+	help_parked();
 	hk_release_check(HK_SS_BYTES);
 }
 
@@ -145,11 +169,22 @@ bool hk_heap_adopt(struct hk_heap *h, unsigned bin)
 	    !hk_heap_table_try())
 		return false;
 	for (from = hk_heap_first_parked(); from != NULL && moved == 0; from = from->next) {
-		if (++asked > ADOPT_HEAPS || !hk_lock_try(&from->lock)) {
+		if ((atomic_load_explicit(&from->parked_bins[bin / 64], memory_order_relaxed) &
+		     bit) == 0)
+			continue;
+		if (asked++ == ADOPT_HEAPS) {
+			busy = true;
+			break;
+		}
+		if (!hk_lock_try(&from->lock)) {
 			busy = true;
 			continue;
 		}
+		/* Mail comes along: a slab that stays QUEUED, in a mailbox that nobody opens, would
+		 * never tell its new owner of a block again. */
+		hk_mail_drain(from);
 		moved = move_slabs(h, from, bin);
+		note_parked(from);
 		hk_lock_drop(&from->lock);
 	}
 	if (moved == 0 && !busy)
@@ -162,6 +197,9 @@ size_t hk_mail_help(struct hk_heap *owner)
 {
 	size_t bytes;
 
+	if (!atomic_load_explicit(&owner->spare, memory_order_relaxed) &&
+	    hk_mailbox_is_empty(&owner->mailbox))
+		return 0;
 	if (!hk_lock_try(&owner->lock))
 		return 0;
 	HK_TELE(heap, help, 1);
@@ -169,6 +207,7 @@ size_t hk_mail_help(struct hk_heap *owner)
 	bytes = hk_heap_shed(owner);
 	if (atomic_load_explicit(&owner->state, memory_order_relaxed) == HK_HEAP_PARKED) {
 		note_parked(owner);
+		publish_parked(owner);
 		hk_heap_say_all(owner);
 	}
 	hk_lock_drop(&owner->lock);
@@ -199,8 +238,7 @@ void hk_heap_lock_all(void)
 {
 	hk_heap_table_lock();
 	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
-		while (!hk_lock_try(&hk_heap_by_id(id)->lock))
-			hk_os_yield();
+		hk_lock_take_beside(&hk_heap_by_id(id)->lock);
 	}
 	hk_pool_lock();
 	hk_registry_lock();
@@ -220,6 +258,7 @@ void hk_heap_unlock_all(void)
 void hk_heap_reset_all(void)
 {
 	hk_heap_disown_others(hk_front.heap);
+	hk_huge_reset();
 	hk_meta_reset();
 	hk_registry_reset();
 	hk_pool_reset();
@@ -234,7 +273,9 @@ void hk_heap_forget_private(struct hk_heap *h)
 		h->face.bin[bin] = (struct hk_bin){ .head = HK_END };
 	for (uint32_t i = 0; i < HK_WAYS; i++)
 		h->way[i] = (struct hk_way){ NULL, HK_CHAIN_EMPTY };
-	h->bigcache = (struct hk_bigcache){ .count = 0 };
-	atomic_fetch_sub_explicit(&hk_granted, (int64_t)h->granted, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&hk_granted,
+				  (int64_t)(h->granted + h->bigcache.limit * HK_UNIT_BYTES),
+				  memory_order_relaxed);
 	h->granted = 0;
+	h->bigcache = (struct hk_bigcache){ .count = 0 };
 }

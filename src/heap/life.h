@@ -16,9 +16,10 @@ struct hk_heap *hk_heap_claim(void);
 void hk_heap_disclaim(struct hk_heap *h);
 
 /* The thread's words for heap `id`. set: both shared ones, by any thread with the registry's lock.
- * open: all of the calling thread's. */
+ * open, close: all of the calling thread's; closed, the orphan heap serves it. */
 void hk_heap_set_front(struct hk_front *front, uint32_t id, bool starved);
 void hk_heap_open_front(struct hk_heap *h, bool starved);
+void hk_heap_close_front(struct hk_heap *orphan);
 
 /* The table of heaps, for walks over parked heaps and for fork. */
 void hk_heap_table_lock(void);

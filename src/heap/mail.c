@@ -12,6 +12,12 @@ static struct hk_way *way_of(struct hk_heap *h, const struct hk_slab *s)
 	return &h->way[(s->unit * 2654435761u >> 16) % HK_WAYS];
 }
 
+static struct hk_heap *owner_of(const struct hk_slab *s)
+{
+	return hk_heap_by_id(atomic_load_explicit(&((struct hk_slab *)(uintptr_t)s)->owner,
+						  memory_order_acquire));
+}
+
 static bool wants_help(struct hk_heap *owner)
 {
 	if (owner == NULL)
@@ -27,15 +33,14 @@ static struct hk_heap *send(struct hk_heap *h, struct hk_slab *s, struct hk_chai
 {
 	int64_t bytes = (int64_t)(c->count * hk_slab_block_bytes(s));
 	/* without the token, s may be gone right after the push */
-	struct hk_heap *owner =
-		hk_heap_by_id(atomic_load_explicit(&s->owner, memory_order_acquire));
+	struct hk_heap *owner = owner_of(s);
 
-	atomic_fetch_add_explicit(&owner->mail_bytes, bytes, memory_order_relaxed);
 	hk_heap_count_flying(h, bytes);
 	if (hk_remote_push(s, c)) {
-		owner = hk_heap_by_id(atomic_load_explicit(&s->owner, memory_order_acquire));
+		owner = owner_of(s);
 		hk_mailbox_push(&owner->mailbox, s);
 	}
+	atomic_fetch_add_explicit(&owner->mail_bytes, bytes, memory_order_relaxed);
 	*c = (struct hk_chain)HK_CHAIN_EMPTY;
 	HK_TELE(heap, send, 1);
 	return owner;
@@ -69,8 +74,7 @@ void hk_mail_send_all(struct hk_heap *h)
 static HK_COLD void confirm(const struct hk_heap *h, struct hk_slab *s, struct hk_block *b,
 			    struct hk_offence where)
 {
-	struct hk_heap *owner =
-		hk_heap_by_id(atomic_load_explicit(&s->owner, memory_order_acquire));
+	struct hk_heap *owner = owner_of(s);
 	bool listed = false;
 
 	for (uint32_t i = 0; i < HK_WAYS; i++) {
@@ -82,7 +86,8 @@ static HK_COLD void confirm(const struct hk_heap *h, struct hk_slab *s, struct h
 	}
 	if (!listed) {
 		hk_lock_take(&owner->lock);
-		listed = hk_heap_is_listed(s, b);
+		/* adopted meanwhile: others' lists are not to be walked, and it is only a hint */
+		listed = owner == owner_of(s) && hk_heap_is_listed(s, b);
 		hk_lock_drop(&owner->lock);
 	}
 	if (listed)
@@ -122,6 +127,17 @@ void hk_mail_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offen
 	}
 }
 
+/* s changed hands while the mail was on its way: passes it on, with the token. */
+static void forward(struct hk_heap *to, struct hk_slab *s)
+{
+	uint64_t word = atomic_load_explicit(&s->remote, memory_order_relaxed);
+	int64_t bytes = (int64_t)(hk_remote_count(word) * hk_slab_block_bytes(s));
+
+	atomic_fetch_add_explicit(&to->mail_bytes, bytes, memory_order_relaxed);
+	hk_mailbox_push(&to->mailbox, s);
+	HK_TELE(heap, forward, 1);
+}
+
 /* The mail of one slab, whose token the caller holds. */
 static void collect(struct hk_heap *h, struct hk_slab *s)
 {
@@ -129,15 +145,12 @@ static void collect(struct hk_heap *h, struct hk_slab *s)
 	int64_t bytes;
 
 	if (owner != h->id) {
-		/* it changed hands while the mail was on its way: pass it on, with the token */
-		hk_mailbox_push(&hk_heap_by_id(owner)->mailbox, s);
-		HK_TELE(heap, forward, 1);
+		forward(hk_heap_by_id(owner), s);
 		return;
 	}
 	bytes = (int64_t)(hk_remote_take(s) * hk_slab_block_bytes(s));
 	hk_heap_count_out(h, -bytes);
 	hk_heap_count_flying(h, -bytes);
-	atomic_fetch_sub_explicit(&h->mail_bytes, bytes, memory_order_relaxed);
 	hk_heap_relist_slab(h, s);
 	HK_TELE(heap, drain, 1);
 }
@@ -151,5 +164,8 @@ bool hk_mail_drain(struct hk_heap *h)
 		next = s->mail_next; /* before the token goes */
 		collect(h, s);
 	}
+	/* what is counted meanwhile is forgotten: it is an estimate, and so it never drifts */
+	if (any)
+		atomic_store_explicit(&h->mail_bytes, 0, memory_order_relaxed);
 	return any;
 }

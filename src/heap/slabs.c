@@ -42,11 +42,12 @@ static int64_t touched_bytes(const struct hk_slab *s)
 }
 
 /* D counts an empty slab that its heap keeps. */
-static void set_idle(struct hk_slab *s, bool idle)
+static void set_idle(struct hk_heap *h, struct hk_slab *s, bool idle)
 {
 	if (((s->flags & HK_SLAB_IDLE) != 0) == idle)
 		return;
 	s->flags ^= HK_SLAB_IDLE;
+	h->idle_slabs += idle ? 1u : -1u;
 	hk_dirty_add(idle ? touched_bytes(s) : -touched_bytes(s));
 }
 
@@ -61,7 +62,7 @@ void hk_heap_list_slab(struct hk_heap *h, struct hk_slab *s)
 
 void hk_heap_unlist_slab(struct hk_heap *h, struct hk_slab *s)
 {
-	set_idle(s, false);
+	set_idle(h, s, false);
 	remove(list_of(h, s, (s->flags & HK_SLAB_PARTIAL) != 0), s);
 	h->slabs--;
 }
@@ -72,7 +73,7 @@ void hk_heap_relist_slab(struct hk_heap *h, struct hk_slab *s)
 	bool partial = hk_slab_has_blocks(s);
 
 	if (s->used != 0)
-		set_idle(s, false);
+		set_idle(h, s, false);
 	if (is_partial != partial) {
 		remove(list_of(h, s, is_partial), s);
 		h->slabs--;
@@ -82,12 +83,18 @@ void hk_heap_relist_slab(struct hk_heap *h, struct hk_slab *s)
 		hk_heap_retire_slab(h, s);
 }
 
+static void note_spare(struct hk_heap *h, bool spare)
+{
+	atomic_store_explicit(&h->spare, spare, memory_order_relaxed);
+}
+
 /* A unit that is free again, all of whose words say so. */
 static void give_units(struct hk_heap *h, hk_unit unit, uint32_t units, uint32_t touched)
 {
 	if (units == 1 && h->warm_units < hk_min(hk_option(HK_OPT_WARM_UNITS), HK_WARM_MAX)) {
 		h->warm[h->warm_units++] = (struct hk_warm_unit){ unit, true };
 		hk_dirty_add((int64_t)HK_UNIT_BYTES);
+		note_spare(h, true);
 		return;
 	}
 	hk_pool_give(unit, units, touched);
@@ -110,20 +117,26 @@ void hk_heap_retire_slab(struct hk_heap *h, struct hk_slab *s)
 	hk_assert(s->used == 0);
 	if (!hk_remote_is_quiet(s))
 		return; /* a sender holds its token: the drain comes by here again */
-	if (alone && s->units == 1)
-		set_idle(s, true); /* the class is in use: it will want it again */
-	else
+	if (alone && s->units == 1) {
+		set_idle(h, s, true); /* the class is in use: it will want it again */
+		note_spare(h, true);
+	} else {
 		unmake(h, s);
+	}
 }
 
 size_t hk_heap_shed(struct hk_heap *h)
 {
 	size_t sum = 0;
 
-	for (unsigned bin = 1; bin < HK_BINS; bin++) {
+	if (!atomic_load_explicit(&h->spare, memory_order_relaxed))
+		return 0;
+	note_spare(h, false);
+
+	for (unsigned bin = 1; bin < HK_BINS && h->idle_slabs != 0; bin++) {
 		struct hk_slab *s, *next;
 
-		for (s = h->class[bin].partial.head; s != NULL; s = next) {
+		for (s = h->class[bin].partial.head; s != NULL && h->idle_slabs != 0; s = next) {
 			next = s->next;
 			if ((s->flags & HK_SLAB_IDLE) == 0)
 				continue;
@@ -156,7 +169,7 @@ static bool take_unit(struct hk_heap *h, struct hk_run *run)
 
 		if (w->dirty)
 			hk_dirty_add(-(int64_t)HK_UNIT_BYTES);
-		*run = (struct hk_run){ w->unit, 1, w->dirty };
+		*run = (struct hk_run){ w->unit, 1, w->dirty, !w->dirty };
 		HK_TELE(heap, warm_hit, 1);
 		return true;
 	}
@@ -165,10 +178,11 @@ static bool take_unit(struct hk_heap *h, struct hk_run *run)
 	if (got == 0)
 		return false;
 	*run = batch[0];
+	if (got > 1)
+		note_spare(h, true);
 	for (uint32_t i = got; i-- > 1;) {
-		h->warm[h->warm_units++] =
-			(struct hk_warm_unit){ batch[i].unit, batch[i].dirty != 0 };
-		if (batch[i].dirty != 0)
+		h->warm[h->warm_units++] = (struct hk_warm_unit){ batch[i].unit, !batch[i].zero };
+		if (!batch[i].zero)
 			hk_dirty_add((int64_t)HK_UNIT_BYTES);
 	}
 	return true;
@@ -182,7 +196,7 @@ static struct hk_slab *make_slab(struct hk_heap *h, unsigned bin)
 
 	if (units == 1 ? !take_unit(h, &run) : !hk_pool_take(units, 1, HK_WISH_ANY, &run))
 		return NULL;
-	s = hk_slab_make(bin, h->id, run.unit, run.dirty == 0);
+	s = hk_slab_make(bin, h->id, run.unit, run.zero);
 	hk_heap_list_slab(h, s);
 	return s;
 }

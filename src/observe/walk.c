@@ -84,7 +84,9 @@ static bool walk_spans_in(hk_unit unit, hk_unit end, const struct walk *w)
 	for (; unit < end; unit++) {
 		const struct hk_span *s;
 
-		if (hk_word_id(hk_page_word(unit)) != HK_KIND_SPAN)
+		uint32_t word = atomic_load_explicit(&hk_page_map[unit], memory_order_acquire);
+
+		if (hk_word_id(word) != HK_KIND_SPAN)
 			continue;
 		s = hk_span_at(unit);
 		if ((w->only == 0 || w->only == s->owner) &&

@@ -2,7 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #ifndef HK_OS_OS_H
 #define HK_OS_OS_H
-/* BOX os - every system call of the allocator. Tests link another implementation in its place.
+/* BOX os - the system calls of the allocator (threads: thread.h; last words: die.c). Tests link another implementation in its place.
  * Owns:       the counters of system calls; what the kernel was found to be able to do.
  * Invariants: OS1 every address and length passed to the kernel is a multiple of the page
  *             OS2 every function preserves errno
@@ -31,8 +31,6 @@ bool hk_os_purge(void *addr, size_t bytes);
 bool hk_os_purge_lazily(void *addr, size_t bytes);
 /* Faults the pages in, without changing them. */
 bool hk_os_populate(void *addr, size_t bytes);
-/* Asks for huge pages in the range; a hint. */
-void hk_os_want_huge_pages(void *addr, size_t bytes);
 
 /* Coarse monotonic time, from the vdso. */
 uint64_t hk_os_now_ns(void);
@@ -49,8 +47,6 @@ void hk_os_wait(_Atomic uint32_t *word, uint32_t expected);
 void hk_os_wake(_Atomic uint32_t *word, unsigned threads);
 void hk_os_sleep_ms(unsigned ms);
 /* Lets other threads run. */
-void hk_os_yield(void);
-/* Lets another thread run on this processor. */
 void hk_os_yield(void);
 
 /* For dumps: a new file for writing, not inherited by exec; -1 when refused. */

@@ -211,8 +211,6 @@ bool hk_os_populate(void *addr, size_t bytes)
 	return advise(addr, bytes, MADV_POPULATE_WRITE, POPULATE);
 }
 
-void hk_os_want_huge_pages(void *addr, size_t bytes) { advise(addr, bytes, MADV_HUGEPAGE, OTHER); }
-
 uint64_t hk_os_now_ns(void)
 {
 	int saved_errno = errno;

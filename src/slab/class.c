@@ -8,7 +8,8 @@ const struct hk_block hk_end = { (struct hk_block *)(uintptr_t)&hk_end, 0 };
 
 #define CLASS(bytes, slab_units)                                                                   \
 	{                                                                                          \
-		.size = (bytes), .inverse = (uint32_t)(((1ull << 32) + (bytes)-1) / (bytes)),      \
+		.size = (bytes),                                                                   \
+		.inverse = (uint32_t)(((1ull << 31) + (bytes) / 16 - 1) / ((bytes) / 16)),         \
 		.capacity = (uint16_t)((slab_units)*HK_UNIT_BYTES / (bytes)),                      \
 		.units = (slab_units),                                                             \
 	}

@@ -23,7 +23,7 @@ static_assert(HK_TINY_BINS + HK_STEPS * 8 + 1 == HK_BINS, "eight doublings from 
 
 struct hk_class {
 	uint32_t size;     /* bytes of a block */
-	uint32_t inverse;  /* ceil(2^32 / size): hk_class_index by a multiplication */
+	uint32_t inverse;  /* ceil(2^31 / (size / 16)): hk_class_index by a multiplication */
 	uint16_t capacity; /* blocks of a slab */
 	uint8_t units;     /* of a slab */
 };
@@ -50,7 +50,8 @@ unsigned hk_class_bin_aligned(size_t n, size_t alignment);
 /* Which block of its slab the byte at `offset` is in; offset < 1 MiB. */
 HK_INLINE uint32_t hk_class_index(unsigned bin, uint32_t offset)
 {
-	return (uint32_t)(((uint64_t)offset * hk_classes[bin].inverse) >> 32);
+	/* in grains of 16 bytes, of which every size is a multiple: exact for all offsets */
+	return (uint32_t)((uint64_t)(offset / HK_BLOCK_ALIGN) * hk_classes[bin].inverse >> 31);
 }
 
 #endif

@@ -11,7 +11,7 @@
 #include "superslab/registry.h"
 #include "superslab/release.h"
 
-/* A cached range serves requests down to four fifths of its size. */
+/* A cached range serves requests that waste at most a quarter of what they ask for. */
 #define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 4)
 
 static void count_out(int64_t bytes)
@@ -141,7 +141,7 @@ static bool add_cached(struct hk_huge *e, void *arg)
 {
 	struct tally *t = arg;
 
-	if (e->state == HK_HUGE_CACHED || e->state == HK_HUGE_BUSY) {
+	if (e->state != HK_HUGE_LIVE) {
 		t->bytes += e->bytes;
 		t->ranges++;
 	}
@@ -165,7 +165,7 @@ static void retire(void *p, size_t bytes, bool keep)
 
 	count_out(-(int64_t)bytes); /* first: the bound follows what is live */
 	dirty = hk_release_held() + bytes <= hk_release_bound();
-	gone = keep && !dirty && hk_release_purge(p, bytes);
+	gone = keep && !dirty && hk_release_purge(p, bytes) == HK_PURGED_ZERO;
 	keep = keep && (dirty || gone);
 	hk_registry_lock();
 	e = hk_registry_find(p);
@@ -180,6 +180,7 @@ static void retire(void *p, size_t bytes, bool keep)
 	hk_registry_unlock();
 	if (!keep)
 		hk_os_unmap(p, bytes);
+	hk_release_check(bytes); /* live has fallen, and the bound with it */
 }
 
 void hk_huge_explain(const void *p, struct hk_offence where)
@@ -215,7 +216,7 @@ void hk_huge_free(void *p, struct hk_offence where)
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
 		bytes = e->bytes;
-		e->state = HK_HUGE_BUSY;
+		e->state = HK_HUGE_RETIRING;
 		keep = may_keep();
 	}
 	hk_registry_unlock();
@@ -229,26 +230,25 @@ void *hk_huge_resize(void *p, size_t size)
 {
 	size_t bytes = hk_align_up(size, hk_os_page());
 	struct hk_huge *e, entry;
-	void *moved;
+	void *moved = NULL;
 
 	if (bytes < size)
 		return NULL;
-	/* The entry leaves the table before the pages leave the address, since somebody else's block
-	 * may get that address at once. Its slot stays free, so the insert can't fail. */
+	/* With the lock: somebody else may get the old address as soon as the pages have left it. The
+	 * entry's own place in the table is free again, so it can't be refused. */
 	hk_registry_lock();
 	e = hk_registry_find(p);
-	entry = *e;
-	hk_registry_remove(e, false);
-	hk_registry_unlock();
-	moved = bytes == entry.bytes ? p : hk_os_remap(p, entry.bytes, bytes, true);
+	if (e != NULL && e->state == HK_HUGE_LIVE) {
+		entry = *e;
+		moved = bytes == e->bytes ? p : hk_os_remap(p, e->bytes, bytes, true);
+	}
 	if (moved != NULL) {
 		count_out((int64_t)bytes - (int64_t)entry.bytes);
+		hk_registry_remove(e, moved != p);
 		entry.address = (uintptr_t)moved;
 		entry.bytes = bytes;
+		hk_registry_insert(&entry);
 	}
-	hk_registry_lock();
-	if (!hk_registry_insert(&entry))
-		hk_die((struct hk_offence){ "realloc", NULL }, "no memory to remember a block");
 	hk_registry_unlock();
 	return moved;
 }
@@ -291,12 +291,12 @@ size_t hk_huge_purge(void)
 	if (e != NULL) {
 		p = (void *)e->address;
 		bytes = e->bytes;
-		e->state = HK_HUGE_BUSY;
+		e->state = HK_HUGE_PURGING;
 	}
 	hk_registry_unlock();
 	if (p == NULL)
 		return 0;
-	zero = hk_release_purge(p, bytes);
+	zero = hk_release_purge(p, bytes) == HK_PURGED_ZERO;
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	e->state = HK_HUGE_CACHED;
@@ -336,6 +336,20 @@ size_t hk_huge_trim(void)
 	hk_registry_unlock();
 	return sum;
 }
+
+static bool settle(struct hk_huge *e, void *arg)
+{
+	(void)arg;
+	if (e->state == HK_HUGE_RETIRING)
+		hk_dirty_add((int64_t)e->bytes);
+	if (e->state != HK_HUGE_LIVE && e->state != HK_HUGE_CACHED) {
+		e->state = HK_HUGE_CACHED;
+		e->zero = false;
+	}
+	return false;
+}
+
+void hk_huge_reset(void) { hk_registry_each(settle, NULL); }
 
 void hk_huge_reclaim(void)
 {

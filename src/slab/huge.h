@@ -8,7 +8,8 @@
  *             HU2 cached address space is at most HUGE_KEEP, in at most HK_HUGE_RANGES ranges
  *             HU3 dirty cached bytes are part of D
  * Threads:    any.
- * Locks:      takes HK_RANK_HUGE; the kernel is called outside it.
+ * Locks:      takes HK_RANK_HUGE; the kernel is called outside it, but to grow the
+ *             registry and to move a block.
  * Fails:      NULL when the system refuses memory; the heap is as before. */
 #include "base/base.h"
 #include "base/check.h" /* struct hk_offence */
@@ -35,6 +36,10 @@ size_t hk_huge_trim(void);
 
 /* For when the system refuses memory: gives back all that can be, address space too. */
 HK_COLD void hk_huge_reclaim(void);
+
+/* In the child of a fork, with the registry locked: ranges in the hands of threads that are gone
+ * become cached ones. */
+void hk_huge_reset(void);
 
 struct hk_huge_count {
 	size_t live_bytes, live_blocks, cached_bytes, dirty_bytes;

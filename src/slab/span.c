@@ -6,7 +6,7 @@
 #include "base/tele.h"
 #include "superslab/release.h" /* hk_out */
 
-/* A cached span serves requests down to seven eighths of its size. */
+/* A cached span serves requests that waste at most an eighth of what they ask for. */
 #define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 8)
 
 static void count_out(int64_t units)
@@ -28,8 +28,10 @@ static void mark_free(hk_unit unit, uint32_t units)
 
 static void mark_start(const struct hk_span *s, bool live)
 {
-	hk_page_set(s->unit, live ? hk_word_kind(HK_KIND_SPAN, 0)
-				  : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN));
+	uint32_t word =
+		live ? hk_word_kind(HK_KIND_SPAN, 0) : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN);
+
+	atomic_store_explicit(&hk_page_map[s->unit], word, memory_order_release);
 }
 
 struct hk_span *hk_span_around(hk_unit unit)
@@ -39,7 +41,8 @@ struct hk_span *hk_span_around(hk_unit unit)
 	return hk_span_at(unit);
 }
 
-struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, bool *zero)
+struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uint32_t owner,
+			     bool *zero)
 {
 	struct hk_run run;
 	struct hk_span *s;
@@ -49,21 +52,21 @@ struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, boo
 	s = hk_span_at(run.unit);
 	s->next = s->prev = NULL;
 	s->unit = run.unit;
-	s->units = units;
-	s->owner = 0;
+	atomic_store_explicit(&s->units, units, memory_order_relaxed);
+	s->owner = owner;
 	mark_inside(run.unit + 1, units - 1);
 	mark_start(s, true);
 	count_out(units);
-	*zero = run.dirty == 0;
+	*zero = run.zero;
 	return s;
 }
 
 void hk_span_give(struct hk_span *s)
 {
 	mark_start(s, false);
-	mark_free(s->unit + 1, s->units - 1);
-	count_out(-(int64_t)s->units);
-	hk_pool_give(s->unit, s->units, s->units);
+	mark_free(s->unit + 1, hk_span_units(s) - 1);
+	count_out(-(int64_t)hk_span_units(s));
+	hk_pool_give(s->unit, hk_span_units(s), hk_span_units(s));
 }
 
 struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units)
@@ -76,7 +79,7 @@ struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units)
 		cache->count--;
 		for (uint32_t j = i; j < cache->count; j++)
 			cache->span[j] = cache->span[j + 1];
-		cache->units -= s->units;
+		cache->units -= hk_span_units(s);
 		mark_start(s, true);
 		HK_TELE(span, lifo_hit, 1);
 		return s;
@@ -92,22 +95,23 @@ static void drop_oldest(struct hk_bigcache *cache)
 	cache->count--;
 	for (uint32_t j = 0; j < cache->count; j++)
 		cache->span[j] = cache->span[j + 1];
-	cache->units -= s->units;
+	cache->units -= hk_span_units(s);
 	hk_span_give(s);
 }
 
 bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave)
 {
 	*gave = 0;
-	if (s->units > cache->limit)
+	if (hk_span_units(s) > cache->limit)
 		return false;
-	while (cache->count == HK_BIGCACHE_SPANS || cache->units + s->units > cache->limit) {
+	while (cache->count == HK_BIGCACHE_SPANS ||
+	       cache->units + hk_span_units(s) > cache->limit) {
 		*gave += hk_span_bytes(cache->span[0]);
 		drop_oldest(cache);
 	}
 	mark_start(s, false);
 	cache->span[cache->count++] = s;
-	cache->units += s->units;
+	cache->units += hk_span_units(s);
 	return true;
 }
 
@@ -119,7 +123,7 @@ void hk_bigcache_empty(struct hk_bigcache *cache)
 
 bool hk_span_resize(struct hk_span *s, uint32_t units)
 {
-	uint32_t old = s->units;
+	uint32_t old = hk_span_units(s);
 	struct hk_run run;
 
 	if (units > old) {
@@ -132,6 +136,6 @@ bool hk_span_resize(struct hk_span *s, uint32_t units)
 		count_out((int64_t)units - old);
 		hk_pool_give(s->unit + units, old - units, old - units);
 	}
-	s->units = units;
+	atomic_store_explicit(&s->units, units, memory_order_relaxed);
 	return true;
 }

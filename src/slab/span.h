@@ -7,7 +7,7 @@
  * Invariants: SP1 a live span's words are SPAN, then SPAN_INSIDE for its other units
  *             SP2 a cached span's first word is FREE | WAS_SPAN: a second free is seen at once
  *             SP3 the units in a BigCache are at most its limit
- * Threads:    a span may be freed by any thread. A BigCache belongs to the thread that runs its heap.
+ * Threads:    a span may be freed by any thread. Its first word is set by a release, for walks. A BigCache belongs to the thread that runs its heap.
  * Locks:      takes HK_RANK_POOL inside, when BigCache does not serve.
  * Fails:      NULL when the system refuses memory.
  *
@@ -21,7 +21,7 @@
 struct hk_span {
 	struct hk_span *next, *prev; /* spans of a first-class heap [lock of that heap] */
 	hk_unit unit;                /* [const] */
-	uint32_t units;              /* [whoever owns the block] */
+	_Atomic uint32_t units;      /* [whoever owns the block writes, walks read, relaxed] */
 	uint32_t owner;              /* id of a first-class heap, or 0 [const] */
 };
 static_assert(sizeof(struct hk_span) <= HK_UNIT_UPPER, "fits the upper part of a unit's record");
@@ -40,16 +40,22 @@ HK_INLINE struct hk_span *hk_span_at(hk_unit unit)
 {
 	return (struct hk_span *)(void *)hk_unit_meta(unit)->upper;
 }
+HK_INLINE uint32_t hk_span_units(const struct hk_span *s)
+{
+	return atomic_load_explicit(&((struct hk_span *)(uintptr_t)s)->units, memory_order_relaxed);
+}
 HK_INLINE size_t hk_span_bytes(const struct hk_span *s)
 {
-	return (size_t)s->units << HK_UNIT_SHIFT;
+	return (size_t)hk_span_units(s) << HK_UNIT_SHIFT;
 }
 
 /* The span that a SPAN_INSIDE unit belongs to. */
 struct hk_span *hk_span_around(hk_unit unit);
 
-/* From the pool. *zero: every byte is known to be zero. align in units. */
-struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, bool *zero);
+/* From the pool, for heap `owner` (0: for nobody). *zero: every byte is known to be zero. align in
+ * units. */
+struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uint32_t owner,
+			     bool *zero);
 /* To the pool. */
 void hk_span_give(struct hk_span *s);
 

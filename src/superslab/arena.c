@@ -82,6 +82,8 @@ static uintptr_t seen_address(void)
 	return (uintptr_t)probe;
 }
 
+static void set_base(uintptr_t base) { __atomic_store_n(&hk_arena_base, base, __ATOMIC_RELAXED); }
+
 /* Far enough below that the arena, growing up, and the kernel, growing down, do not meet. */
 static bool choose_base(void)
 {
@@ -92,13 +94,13 @@ static bool choose_base(void)
 		return false;
 	if (seen <= ARENA_BYTES + HK_SS_BYTES) {
 		/* a small address space (valgrind): the arena is all of it, and begins above */
-		hk_arena_base = HK_SS_BYTES;
+		set_base(HK_SS_BYTES);
 		arena.next = (hk_unit)((seen - HK_SS_BYTES) >> HK_UNIT_SHIFT) + LOW_GAP_UNITS;
 		return true;
 	}
 	if (seen <= ARENA_BYTES + gap + HK_SS_BYTES)
 		gap = 0;
-	hk_arena_base = seen - ARENA_BYTES - gap;
+	set_base(seen - ARENA_BYTES - gap);
 	return true;
 }
 
@@ -230,31 +232,66 @@ static bool find_window(uintptr_t address)
 	return true;
 }
 
-/* Maps units wherever the kernel likes. */
-static bool grow_anywhere(uint32_t units, hk_unit *first, uint32_t *got)
+/* SuperSlab-aligned memory wherever the kernel likes. */
+static char *map_anywhere(size_t bytes)
 {
-	size_t bytes = hk_align_up((size_t)units << HK_UNIT_SHIFT, HK_SS_BYTES);
 	char *raw = hk_os_map(bytes + HK_SS_BYTES);
 	char *start = (char *)hk_align_up((uintptr_t)raw, HK_SS_BYTES);
 	size_t before = (size_t)(start - raw);
-	uintptr_t last = (uintptr_t)start + bytes - 1;
 
 	if (raw == NULL)
-		return false;
+		return NULL;
 	if (before != 0)
 		hk_os_unmap(raw, before);
 	if (before != HK_SS_BYTES)
 		hk_os_unmap(start + bytes, HK_SS_BYTES - before);
-	/* a run must lie within one window, since its units are counted on */
-	if ((uintptr_t)start >> HK_WINDOW_SHIFT != last >> HK_WINDOW_SHIFT ||
-	    !find_window((uintptr_t)start) ||
-	    hk_arena_unit(start) + (bytes >> HK_UNIT_SHIFT) - 1 != hk_arena_unit((void *)last)) {
+	return start;
+}
+
+/* The units of a run are counted on, so it must lie within one window, or within the first arena. */
+static bool is_one_run(const char *start, size_t bytes)
+{
+	const char *last = start + bytes - 1;
+
+	return (uintptr_t)start >> HK_WINDOW_SHIFT == (uintptr_t)last >> HK_WINDOW_SHIFT &&
+	       find_window((uintptr_t)start) &&
+	       hk_arena_unit(start) + (bytes >> HK_UNIT_SHIFT) - 1 == hk_arena_unit(last);
+}
+
+/* Unmaps a range that can't be a run, but for an untouched page at the seam that it lies across: else
+ * the kernel would name the same range again for ever. */
+static bool block_seam(char *start, size_t bytes)
+{
+	char *seam = (char *)hk_align_up((uintptr_t)start, (uintptr_t)1 << HK_WINDOW_SHIFT);
+	size_t page = hk_os_page(), before = (size_t)(seam - start);
+
+	if (before == 0 || before >= bytes) {
 		hk_os_unmap(start, bytes);
 		return false;
 	}
-	*first = hk_arena_unit(start);
-	*got = (uint32_t)(bytes >> HK_UNIT_SHIFT);
-	return adopt_mapping(*first, *got);
+	hk_os_unmap(start, before);
+	hk_os_unmap(seam + page, bytes - before - page);
+	return true;
+}
+
+static bool grow_anywhere(uint32_t units, hk_unit *first, uint32_t *got)
+{
+	size_t bytes = hk_align_up((size_t)units << HK_UNIT_SHIFT, HK_SS_BYTES);
+
+	for (uint32_t i = 0; i <= HK_WINDOWS; i++) {
+		char *start = map_anywhere(bytes);
+
+		if (start == NULL)
+			return false;
+		if (is_one_run(start, bytes)) {
+			*first = hk_arena_unit(start);
+			*got = (uint32_t)(bytes >> HK_UNIT_SHIFT);
+			return adopt_mapping(*first, *got);
+		}
+		if (!block_seam(start, bytes))
+			return false;
+	}
+	return false;
 }
 
 bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got)
@@ -270,6 +307,7 @@ void hk_arena_unmap(hk_unit first, uint32_t units)
 		hk_page_set(first + i, 0);
 		ss->used--;
 		ss->dirty &= ~(1u << (first + i) % HK_SS_UNITS);
+		ss->lazy &= ~(1u << (first + i) % HK_SS_UNITS);
 		ss->purged &= ~(1u << (first + i) % HK_SS_UNITS);
 	}
 	hk_os_unmap(hk_arena_address(first), (size_t)units << HK_UNIT_SHIFT);

@@ -5,9 +5,10 @@
 /* BOX pagemap - one 32-bit word for each unit of 64 KiB: all that free has to read.
  * Owns:       hk_page_map, hk_arena_base.
  * Invariants: P1 a word is 0 unless hakmem has mapped the unit
- *             P2 a heap's id leaves a word only by the hand of the thread that runs that heap, or
- *                under its lock while it is parked, and the next thread to run it takes that lock:
- *                so no thread ever reads a stale word that equals its own id
+ *             P2 a heap's id leaves the word of a unit with blocks out only by the hand of the thread
+ *                that runs that heap, or under its lock while it is parked, and the next thread to
+ *                run it takes that lock: so no thread ever reads, for a block that it may free, a
+ *                stale word that equals its own id
  * Threads:    words are relaxed atomics, by P2; written by whoever owns the unit.
  * Locks:      none here: the pool's for units in the pool, the heap's for its slabs.
  * Fails:      never: any address may be looked up.

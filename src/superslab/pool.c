@@ -58,6 +58,19 @@ static uint32_t count_dirty(hk_unit unit, uint32_t units)
 	return count;
 }
 
+/* All units of it are known to be zero. */
+static bool is_zero(hk_unit unit, uint32_t units)
+{
+	uint32_t n;
+
+	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
+		n = in_one_superslab(u, end);
+		if (((hk_ss_of(u)->dirty | hk_ss_of(u)->lazy) & mask_of(u, n)) != 0)
+			return false;
+	}
+	return true;
+}
+
 static void mark_dirty(hk_unit unit, uint32_t units)
 {
 	uint32_t n;
@@ -65,11 +78,12 @@ static void mark_dirty(hk_unit unit, uint32_t units)
 	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
 		n = in_one_superslab(u, end);
 		hk_ss_of(u)->dirty |= mask_of(u, n);
+		hk_ss_of(u)->lazy &= ~mask_of(u, n);
 		hk_ss_of(u)->purged &= ~mask_of(u, n);
 	}
 }
 
-static void mark_purged(hk_unit unit, uint32_t units)
+static void mark_purged(hk_unit unit, uint32_t units, bool lazily)
 {
 	uint64_t now = hk_os_now_ns();
 	uint32_t n;
@@ -77,6 +91,10 @@ static void mark_purged(hk_unit unit, uint32_t units)
 	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
 		n = in_one_superslab(u, end);
 		hk_ss_of(u)->dirty &= ~mask_of(u, n);
+		if (lazily)
+			hk_ss_of(u)->lazy |= mask_of(u, n);
+		else
+			hk_ss_of(u)->lazy &= ~mask_of(u, n);
 		hk_ss_of(u)->purged |= mask_of(u, n);
 		hk_ss_of(u)->purged_at = now;
 	}
@@ -161,7 +179,7 @@ static void set_pooled(hk_unit unit, bool pooled)
 	hk_page_set(unit, pooled ? word | HK_WORD_POOLED : word & ~HK_WORD_POOLED);
 }
 
-/* Makes [unit, unit + units) a run of the pool; its neighbours are not free. */
+/* Makes [unit, unit + units), whose words say so, a run of the pool; its neighbours are not free. */
 static void insert_run(hk_unit unit, uint32_t units, uint32_t dirty)
 {
 	struct hk_run_node *run = &hk_unit_meta(unit)->run;
@@ -169,8 +187,6 @@ static void insert_run(hk_unit unit, uint32_t units, uint32_t dirty)
 
 	*last = (struct hk_run_node){ .unit = unit, .units = units };
 	*run = (struct hk_run_node){ .unit = unit, .units = units, .dirty = dirty };
-	for (uint32_t i = 0; i < units; i++)
-		set_pooled(unit + i, true);
 	link_run(run);
 	pool.free_units += units;
 	pool.dirty_units += dirty;
@@ -188,11 +204,16 @@ static void remove_run(struct hk_run_node *run)
 /* PO1: coalesces with free neighbours, not across the seam of two windows. */
 static void put(hk_unit unit, uint32_t units)
 {
+	uint32_t dirty = count_dirty(unit, units);
+
 	count_used(unit, units, false);
+	for (uint32_t i = 0; i < units; i++)
+		set_pooled(unit + i, true);
 	if (unit % HK_WINDOW_UNITS != 0 && is_pooled(unit - 1)) {
 		hk_unit before = hk_unit_meta(unit - 1)->run.unit;
 
 		remove_run(&hk_unit_meta(before)->run);
+		dirty += hk_unit_meta(before)->run.dirty;
 		units += unit - before;
 		unit = before;
 	}
@@ -201,22 +222,38 @@ static void put(hk_unit unit, uint32_t units)
 
 		remove_run(behind);
 		units += behind->units;
+		dirty += behind->dirty;
 	}
-	insert_run(unit, units, count_dirty(unit, units));
+	insert_run(unit, units, dirty);
+}
+
+static void put_back(hk_unit unit, uint32_t units, uint32_t dirty)
+{
+	if (units != 0)
+		insert_run(unit, units, dirty);
 }
 
 /* Takes [unit, unit + units) out of `run`, which holds it; what is left goes back into tiers. */
 static void cut(struct hk_run_node *run, hk_unit unit, uint32_t units, struct hk_run *out)
 {
 	hk_unit first = run->unit, end = run->unit + run->units;
+	uint32_t before = unit - first, behind = end - unit - units;
+	uint32_t left; /* dirty units that stay; only the shorter side is counted */
 
 	remove_run(run);
-	*out = (struct hk_run){ unit, units, count_dirty(unit, units) };
-	if (unit > first)
-		insert_run(first, unit - first, count_dirty(first, unit - first));
-	if (unit + units < end)
-		insert_run(unit + units, end - unit - units,
-			   count_dirty(unit + units, end - unit - units));
+	*out = (struct hk_run){ unit, units, count_dirty(unit, units), is_zero(unit, units) };
+	left = run->dirty - out->dirty;
+	if (before <= behind) {
+		uint32_t dirty = count_dirty(first, before);
+
+		put_back(first, before, dirty);
+		put_back(unit + units, behind, left - dirty);
+	} else {
+		uint32_t dirty = count_dirty(unit + units, behind);
+
+		put_back(first, before, left - dirty);
+		put_back(unit + units, behind, dirty);
+	}
 	/* PO3: neighbours that come back must not join what is in somebody's hand */
 	set_pooled(unit, false);
 	set_pooled(unit + units - 1, false);
@@ -274,7 +311,7 @@ static hk_unit best_place(const struct hk_run_node *run, uint32_t units)
 	if (run->dirty == 0 || run->dirty == run->units)
 		return u;
 	while (u < last && count_dirty(u, 1) == 0)
-		u++;
+		u += hk_ss_of(u)->dirty == 0 ? in_one_superslab(u, last) : 1;
 	return u;
 }
 
@@ -375,7 +412,8 @@ static hk_unit last_dirty(const struct hk_run_node *run, uint32_t max, uint32_t 
 	hk_unit u;
 
 	while (count_dirty(end - 1, 1) == 0)
-		end--;
+		end = hk_ss_of(end - 1)->dirty == 0 ? (hk_unit)hk_align_down(end - 1, HK_SS_UNITS)
+						    : end - 1;
 	for (u = end - 1; u > run->unit && end - u < max && count_dirty(u - 1, 1) != 0; u--)
 		;
 	*units = end - u;
@@ -404,11 +442,11 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 	return run != NULL;
 }
 
-void hk_pool_give_purged(const struct hk_run *run, bool purged)
+void hk_pool_give_purged(const struct hk_run *run, enum hk_purged purged)
 {
 	hk_lock_take(&pool.lock);
-	if (purged)
-		mark_purged(run->unit, run->units);
+	if (purged != HK_PURGED_NOT)
+		mark_purged(run->unit, run->units, purged == HK_PURGED_LAZILY);
 	put(run->unit, run->units);
 	hk_lock_drop(&pool.lock);
 }

@@ -20,10 +20,17 @@
 #include "base/base.h"
 #include "superslab/arena.h"
 
+enum hk_purged {
+	HK_PURGED_NOT,    /* refused: as dirty as before */
+	HK_PURGED_LAZILY, /* the kernel takes the pages when it wants: not held any more, not zero */
+	HK_PURGED_ZERO,   /* gone */
+};
+
 struct hk_run {
 	hk_unit unit;
 	uint32_t units;
-	uint32_t dirty; /* units of it that may be other than zero; 0: all zero */
+	uint32_t dirty; /* units of it that were held */
+	bool zero;      /* all of it */
 };
 
 enum hk_pool_wish {
@@ -43,8 +50,8 @@ void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched);
 /* For the release policy: takes up to `max` dirty units in a row out of the longest run; false when
  * nothing is dirty. */
 bool hk_pool_take_dirty(uint32_t max, struct hk_run *out);
-/* Gives back units whose pages were purged (zero), or could not be (!purged: dirty for ever). */
-void hk_pool_give_purged(const struct hk_run *run, bool purged);
+/* Gives back units whose pages were purged, with what became of them. */
+void hk_pool_give_purged(const struct hk_run *run, enum hk_purged purged);
 
 /* Unmaps every SuperSlab that is free as a whole; returns the bytes. For when the system refuses
  * memory: address space may be what is short. */

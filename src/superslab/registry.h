@@ -11,7 +11,13 @@
  * Fails:      insert: false when the table can't grow. */
 #include "base/base.h"
 
-enum hk_huge_state { HK_HUGE_NONE, HK_HUGE_LIVE, HK_HUGE_BUSY, HK_HUGE_CACHED };
+enum hk_huge_state {
+	HK_HUGE_NONE,
+	HK_HUGE_LIVE,
+	HK_HUGE_RETIRING, /* freed, and in the hand of who freed it */
+	HK_HUGE_CACHED,
+	HK_HUGE_PURGING, /* cached, and in the hand of who purges it */
+};
 
 struct hk_huge {
 	uintptr_t address; /* of the mapping, and of the block */

@@ -27,7 +27,7 @@ static struct {
 	_Atomic uint64_t earned_at; /* coarse ns of the last change */
 	_Atomic size_t peak_live;   /* recent */
 	_Atomic uint64_t purged;
-	_Atomic size_t refused; /* held when the kernel refused to purge; 0: it did not */
+	_Atomic int64_t in_vain; /* D, when nothing of it could be given back; lowered as D falls */
 } release;
 
 /* Sums of deltas may dip below zero for a moment. */
@@ -91,43 +91,36 @@ void hk_release_note_refault(uint32_t units, uint64_t when, uint32_t *streak)
 	}
 }
 
-bool hk_release_purge(void *p, size_t bytes)
+enum hk_purged hk_release_purge(void *p, size_t bytes)
 {
 	bool lean = hk_option(HK_OPT_SS_MEM_LEAN) != 0;
 	enum hk_decommit how = HK_DECOMMIT_DONTNEED;
-	bool zero;
 
 	if (lean)
 		how = (enum hk_decommit)hk_option(HK_OPT_SS_MEM_LEAN_DECOMMIT);
 	if (how == HK_DECOMMIT_OFF)
-		return false;
-	if (how == HK_DECOMMIT_FREE) {
-		/* the pages may come back with their contents: never counted as zero */
-		hk_os_purge_lazily(p, bytes);
-		return false;
-	}
-	zero = hk_os_purge(p, bytes);
-	if (zero) {
-		atomic_fetch_add_explicit(&release.purged, bytes, memory_order_relaxed);
-		HK_TELE(release, purge, 1);
-		HK_TELE(release, purged, bytes);
-	}
-	return zero;
+		return HK_PURGED_NOT;
+	if (how == HK_DECOMMIT_FREE)
+		return hk_os_purge_lazily(p, bytes) ? HK_PURGED_LAZILY : HK_PURGED_NOT;
+	if (!hk_os_purge(p, bytes))
+		return HK_PURGED_NOT;
+	atomic_fetch_add_explicit(&release.purged, bytes, memory_order_relaxed);
+	HK_TELE(release, purge, 1);
+	HK_TELE(release, purged, bytes);
+	return HK_PURGED_ZERO;
 }
 
 /* Purges up to `units` in a row; 0 when nothing is dirty or the kernel refuses. */
 static size_t purge_some(uint32_t units)
 {
 	struct hk_run run;
-	bool purged;
+	enum hk_purged purged;
 
 	if (!hk_pool_take_dirty(units, &run))
 		return 0;
 	purged = hk_release_purge(hk_arena_address(run.unit), (size_t)run.units << HK_UNIT_SHIFT);
 	hk_pool_give_purged(&run, purged);
-	atomic_store_explicit(&release.refused, purged ? 0 : hk_release_held(),
-			      memory_order_relaxed);
-	return purged ? (size_t)run.units << HK_UNIT_SHIFT : 0;
+	return purged != HK_PURGED_NOT ? (size_t)run.units << HK_UNIT_SHIFT : 0;
 }
 
 /* The part of hk_release_check that is rare. */
@@ -136,14 +129,16 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 	size_t quota = hk_min(hk_max(2 * added, MIN_INSTALMENT), MAX_INSTALMENT);
 	size_t target = bound - bound / 4;
 
-	decay_earned(hk_os_now_ns());
 	/* R1: whatever the quota says */
 	while (hk_release_held() > (quota != 0 ? target : bound + MAX_INSTALMENT)) {
 		size_t done = purge_some((uint32_t)(quota >> HK_UNIT_SHIFT));
 
 		if (done == 0 &&
-		    (hk_release_hooks.gather == NULL || hk_release_hooks.gather(quota) == 0))
+		    (hk_release_hooks.gather == NULL || hk_release_hooks.gather(quota) == 0)) {
+			atomic_store_explicit(&release.in_vain, load(&hk_dirty),
+					      memory_order_relaxed);
 			return;
+		}
 		quota -= hk_min(quota, hk_max(done, HK_UNIT_BYTES));
 	}
 }
@@ -151,13 +146,20 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 void hk_release_check_bound(size_t added)
 {
 	size_t bound = hk_release_bound();
-	size_t refused = atomic_load_explicit(&release.refused, memory_order_relaxed);
+	int64_t dirty, in_vain;
 
-	/* locked memory stays: it is no use to ask again before there is more */
-	if (refused != 0)
-		bound = hk_max(bound, refused + MAX_INSTALMENT);
-	if (HK_UNLIKELY(hk_release_held() > bound))
-		pay(added, bound);
+	if (atomic_load_explicit(&release.earned, memory_order_relaxed) != 0)
+		decay_earned(hk_os_now_ns());
+	if (hk_release_held() <= bound)
+		return;
+	/* Limits of bins and locked pages can't be given back: not asked again before D has grown. */
+	dirty = load(&hk_dirty);
+	in_vain = load(&release.in_vain);
+	if (dirty < in_vain)
+		atomic_store_explicit(&release.in_vain, dirty, memory_order_relaxed);
+	else if (dirty < in_vain + (int64_t)MIN_INSTALMENT && in_vain != 0)
+		return;
+	pay(added, bound);
 }
 
 void hk_release_tick(void)

@@ -4,14 +4,15 @@
 #define HK_SUPERSLAB_RELEASE_H
 /* BOX release - the one place that decides what goes back to the system, and when.
  * Owns:       the accounts O, F, D and the grants; the bound; `earned`.
- * Invariants: R1 held = D + grants <= bound() + a quarter MiB a heap + 2 MiB a thread that is paying
+ * Invariants: R1 held = D + grants <= bound() + 2 MiB a thread that is paying, and a
+ *             quarter MiB a heap, for its ways and the least that its bins may hold
  *             R2 at most 2 MiB are purged in one event, unless R1 asks for more
  * Threads:    any; the accounts are relaxed atomics, exact to 256 KiB a heap.
  * Locks:      none held by callers of hk_release_check; takes POOL, and what gather takes, inside.
  * Fails:      never; pages that the kernel does not take stay dirty.
  *
- *   held  = D + grants        D: dirty bytes that are free: in the pool, warm, in span and huge caches
- *                             grants: what bins may hold, and what ways do hold
+ *   held  = D + grants        D: dirty bytes that are free: in the pool, warm, idle slabs, huge cache
+ *                             grants: what bins and BigCaches may hold
  *   live  = O - F             O: bytes out of slabs and spans   F: sent, not yet collected
  *   bound = BOUND + BOUND_SHARE% of live + earned
  *
@@ -22,6 +23,7 @@
  * purged a moment ago, earns a higher bound. */
 #include "base/base.h"
 #include "base/options.h"
+#include "superslab/pool.h" /* enum hk_purged */
 
 /* What higher floors hold beyond the pool. Set once, before the first release. */
 struct hk_release_hooks {
@@ -32,7 +34,7 @@ struct hk_release_hooks {
 extern HK_HIDDEN struct hk_release_hooks hk_release_hooks;
 
 extern HK_HIDDEN _Atomic int64_t hk_dirty;   /* D */
-extern HK_HIDDEN _Atomic int64_t hk_granted; /* bin limits and ways */
+extern HK_HIDDEN _Atomic int64_t hk_granted; /* limits of bins and BigCaches */
 extern HK_HIDDEN _Atomic int64_t hk_out;     /* O */
 extern HK_HIDDEN _Atomic int64_t hk_flying;  /* F */
 
@@ -71,7 +73,7 @@ uint64_t hk_release_purged(void);
 /* The pool: `units` that were purged at `when` are taken again; *streak is the SuperSlab's. */
 void hk_release_note_refault(uint32_t units, uint64_t when, uint32_t *streak);
 
-/* Purges a range by the policy's means; true: the bytes are zero now. */
-bool hk_release_purge(void *p, size_t bytes);
+/* Purges a range by the policy's means. */
+enum hk_purged hk_release_purge(void *p, size_t bytes);
 
 #endif

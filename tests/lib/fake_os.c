@@ -317,17 +317,6 @@ bool hk_os_populate(void *addr, size_t bytes)
 	return true;
 }
 
-void hk_os_want_huge_pages(void *addr, size_t bytes)
-{
-	int saved;
-
-	enter(&saved);
-	check_mapped("want_huge_pages", addr, bytes);
-	counts.want_huge++;
-	os_counts.other++;
-	leave(saved);
-}
-
 uint64_t hk_os_now_ns(void) { return atomic_load(&hk_fake_now); }
 uint64_t hk_os_seed(void) { return seed; }
 bool hk_os_is_secure(void) { return secure; }

@@ -261,7 +261,7 @@ static void generations(void)
 		if (depth == 4)
 			first_committed = s.committed;
 		if (depth > 4)
-			t_need(s.committed <= first_committed + 2 * depth * T_MiB);
+			t_need(s.committed <= first_committed + 5 * depth * T_MiB);
 	}
 	_exit(t_failures() != 0);
 }

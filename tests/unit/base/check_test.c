@@ -63,7 +63,8 @@ static void messages(void)
 	u_child(die_in_call, (void *)0xabc0, &end);
 	t_check(strcmp(end.text, "hakmem: free(): bad 0xabc0\n") == 0);
 	u_child(die_with_caller, (void *)(uintptr_t)&messages, &end);
-	t_check(strncmp(end.text, "hakmem: free(): invalid pointer 0x10 from unit_check_l", 54) == 0);
+	t_check(strncmp(end.text, "hakmem: free(): invalid pointer 0x10 from unit_check_l", 54) ==
+		0);
 	t_check(strstr(end.text, "+0x") != NULL);
 }
 

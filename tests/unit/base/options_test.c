@@ -44,7 +44,11 @@ static void values(void)
 {
 	static const struct trial trials[] = {
 		{ { NULL }, false, ON(BOUND), 6291456, NULL },
-		{ { "PATH=/bin", "HAKMEM", "HAKMEM_BOUND", NULL }, false, ON(BOUND), 6291456, NULL },
+		{ { "PATH=/bin", "HAKMEM", "HAKMEM_BOUND", NULL },
+		  false,
+		  ON(BOUND),
+		  6291456,
+		  NULL },
 		{ { "HAKMEM_BOUND=70000" }, false, ON(BOUND), 70000, NULL },
 		{ { "HAKMEM_BOUND=65536" }, false, ON(BOUND), 65536, NULL },
 		{ { "HAKMEM_BOUND=64K" }, false, ON(BOUND), 65536, NULL },
@@ -54,8 +58,11 @@ static void values(void)
 		{ { "HAKMEM_BOUND_SHARE=0" }, false, ON(BOUND_SHARE), 0, NULL },
 		{ { "HAKMEM_BIGCACHE_L25=0" }, false, ON(BIGCACHE_L25), 0, NULL },
 		{ { "HAKMEM_SS_PREFAULT=touch" }, false, ON(SS_PREFAULT), HK_PREFAULT_TOUCH, NULL },
-		{ { "HAKMEM_SS_MEM_LEAN_DECOMMIT=FREE" }, false, ON(SS_MEM_LEAN_DECOMMIT),
-		  HK_DECOMMIT_FREE, NULL },
+		{ { "HAKMEM_SS_MEM_LEAN_DECOMMIT=FREE" },
+		  false,
+		  ON(SS_MEM_LEAN_DECOMMIT),
+		  HK_DECOMMIT_FREE,
+		  NULL },
 		{ { "HAKMEM_BOUND=1M", "HAKMEM_BOUND=2M" }, false, ON(BOUND), 2 * T_MiB, NULL },
 		{ { "HAKMEM_BENCH_OPERATIONS=12" }, false, ON(BOUND), 6291456, NULL },
 	};
@@ -68,23 +75,61 @@ static void o1_bad_values(void)
 {
 #define ALLOWED " is ignored: allowed is 65536 to 1099511627776, with K, M or G\n"
 	static const struct trial trials[] = {
-		{ { "HAKMEM_BOUND=65535" }, false, ON(BOUND), 6291456, "hakmem: HAKMEM_BOUND=65535" ALLOWED },
-		{ { "HAKMEM_BOUND=1025G" }, false, ON(BOUND), 6291456, "hakmem: HAKMEM_BOUND=1025G" ALLOWED },
-		{ { "HAKMEM_BOUND=18446744073709551617" }, false, ON(BOUND), 6291456,
+		{ { "HAKMEM_BOUND=65535" },
+		  false,
+		  ON(BOUND),
+		  6291456,
+		  "hakmem: HAKMEM_BOUND=65535" ALLOWED },
+		{ { "HAKMEM_BOUND=1025G" },
+		  false,
+		  ON(BOUND),
+		  6291456,
+		  "hakmem: HAKMEM_BOUND=1025G" ALLOWED },
+		{ { "HAKMEM_BOUND=18446744073709551617" },
+		  false,
+		  ON(BOUND),
+		  6291456,
 		  "hakmem: HAKMEM_BOUND=18446744073709551617" ALLOWED },
-		{ { "HAKMEM_BOUND=18014398509481984K" }, false, ON(BOUND), 6291456,
+		{ { "HAKMEM_BOUND=18014398509481984K" },
+		  false,
+		  ON(BOUND),
+		  6291456,
 		  "hakmem: HAKMEM_BOUND=18014398509481984K" ALLOWED },
 		{ { "HAKMEM_BOUND=" }, false, ON(BOUND), 6291456, "hakmem: HAKMEM_BOUND=" ALLOWED },
-		{ { "HAKMEM_BOUND=M" }, false, ON(BOUND), 6291456, "hakmem: HAKMEM_BOUND=M" ALLOWED },
-		{ { "HAKMEM_BOUND=1MB" }, false, ON(BOUND), 6291456, "hakmem: HAKMEM_BOUND=1MB" ALLOWED },
-		{ { "HAKMEM_BOUND=-1" }, false, ON(BOUND), 6291456, "hakmem: HAKMEM_BOUND=-1" ALLOWED },
-		{ { "HAKMEM_BOUND_SHARE=5K" }, false, ON(BOUND_SHARE), 25,
+		{ { "HAKMEM_BOUND=M" },
+		  false,
+		  ON(BOUND),
+		  6291456,
+		  "hakmem: HAKMEM_BOUND=M" ALLOWED },
+		{ { "HAKMEM_BOUND=1MB" },
+		  false,
+		  ON(BOUND),
+		  6291456,
+		  "hakmem: HAKMEM_BOUND=1MB" ALLOWED },
+		{ { "HAKMEM_BOUND=-1" },
+		  false,
+		  ON(BOUND),
+		  6291456,
+		  "hakmem: HAKMEM_BOUND=-1" ALLOWED },
+		{ { "HAKMEM_BOUND_SHARE=5K" },
+		  false,
+		  ON(BOUND_SHARE),
+		  25,
 		  "hakmem: HAKMEM_BOUND_SHARE=5K is ignored: allowed is 0 to 1000\n" },
-		{ { "HAKMEM_BIGCACHE_L25=yes" }, false, ON(BIGCACHE_L25), 1,
+		{ { "HAKMEM_BIGCACHE_L25=yes" },
+		  false,
+		  ON(BIGCACHE_L25),
+		  1,
 		  "hakmem: HAKMEM_BIGCACHE_L25=yes is ignored: allowed is 0 to 1\n" },
-		{ { "HAKMEM_SS_PREFAULT=ALL" }, false, ON(SS_PREFAULT), HK_PREFAULT_OFF,
+		{ { "HAKMEM_SS_PREFAULT=ALL" },
+		  false,
+		  ON(SS_PREFAULT),
+		  HK_PREFAULT_OFF,
 		  "hakmem: HAKMEM_SS_PREFAULT=ALL is ignored: allowed is OFF, POPULATE, TOUCH\n" },
-		{ { "HAKMEM_PROFILE=fast" }, false, ON(PROFILE), HK_BALANCED,
+		{ { "HAKMEM_PROFILE=fast" },
+		  false,
+		  ON(PROFILE),
+		  HK_BALANCED,
 		  "hakmem: HAKMEM_PROFILE=fast is ignored: allowed is speed, balanced, lean, hardened, "
 		  "MIXED_TINYV3_C7_SAFE, MIXED_TINYV3_C7_BALANCED\n" },
 	};
@@ -99,19 +144,51 @@ static void profiles(void)
 		{ { "HAKMEM_PROFILE=LEAN" }, false, ON(BOUND), T_MiB, NULL },
 		{ { "HAKMEM_PROFILE=hardened" }, false, ON(PROFILE), HK_HARDENED, NULL },
 		{ { "HAKMEM_PROFILE=MIXED_TINYV3_C7_SAFE" }, false, ON(PROFILE), HK_SPEED, NULL },
-		{ { "HAKMEM_PROFILE=MIXED_TINYV3_C7_BALANCED" }, false, ON(PROFILE), HK_BALANCED, NULL },
+		{ { "HAKMEM_PROFILE=MIXED_TINYV3_C7_BALANCED" },
+		  false,
+		  ON(PROFILE),
+		  HK_BALANCED,
+		  NULL },
 		/* single variables override the preset, before and behind it */
-		{ { "HAKMEM_PROFILE=speed", "HAKMEM_BOUND=2M" }, false, ON(BOUND), 2 * T_MiB, NULL },
-		{ { "HAKMEM_BOUND=2M", "HAKMEM_PROFILE=speed" }, false, ON(BOUND), 2 * T_MiB, NULL },
-		{ { "HAKMEM_BOUND=2M", "HAKMEM_PROFILE=speed" }, false, ON(BOUND_SHARE), 100, NULL },
+		{ { "HAKMEM_PROFILE=speed", "HAKMEM_BOUND=2M" },
+		  false,
+		  ON(BOUND),
+		  2 * T_MiB,
+		  NULL },
+		{ { "HAKMEM_BOUND=2M", "HAKMEM_PROFILE=speed" },
+		  false,
+		  ON(BOUND),
+		  2 * T_MiB,
+		  NULL },
+		{ { "HAKMEM_BOUND=2M", "HAKMEM_PROFILE=speed" },
+		  false,
+		  ON(BOUND_SHARE),
+		  100,
+		  NULL },
 		/* lean memory overrules the profile, but no variable */
-		{ { "HAKMEM_PROFILE=speed", "HAKMEM_SS_MEM_LEAN=1" }, false, ON(BOUND), T_MiB, NULL },
+		{ { "HAKMEM_PROFILE=speed", "HAKMEM_SS_MEM_LEAN=1" },
+		  false,
+		  ON(BOUND),
+		  T_MiB,
+		  NULL },
 		{ { "HAKMEM_SS_MEM_LEAN=1" }, false, ON(WARM_UNITS), 0, NULL },
 		{ { "HAKMEM_SS_MEM_LEAN=1" }, false, ON(PROFILE), HK_BALANCED, NULL },
-		{ { "HAKMEM_SS_MEM_LEAN=1", "HAKMEM_WARM_UNITS=3" }, false, ON(WARM_UNITS), 3, NULL },
-		{ { "HAKMEM_SS_MEM_LEAN=0", "HAKMEM_PROFILE=speed" }, false, ON(BOUND), 64 * T_MiB, NULL },
+		{ { "HAKMEM_SS_MEM_LEAN=1", "HAKMEM_WARM_UNITS=3" },
+		  false,
+		  ON(WARM_UNITS),
+		  3,
+		  NULL },
+		{ { "HAKMEM_SS_MEM_LEAN=0", "HAKMEM_PROFILE=speed" },
+		  false,
+		  ON(BOUND),
+		  64 * T_MiB,
+		  NULL },
 		{ { "HAKMEM_PROFILE=lean" }, false, ON(SS_MEM_LEAN), 1, NULL },
-		{ { "HAKMEM_PROFILE=lean", "HAKMEM_SS_MEM_LEAN=0" }, false, ON(SS_MEM_LEAN), 0, NULL },
+		{ { "HAKMEM_PROFILE=lean", "HAKMEM_SS_MEM_LEAN=0" },
+		  false,
+		  ON(SS_MEM_LEAN),
+		  0,
+		  NULL },
 	};
 
 	run_trials(trials, T_COUNT(trials));
@@ -120,12 +197,22 @@ static void profiles(void)
 static void names(void)
 {
 	static const struct trial trials[] = {
-		{ { "HAKMEM_PROFIL=speed" }, false, ON(PROFILE), HK_BALANCED,
+		{ { "HAKMEM_PROFIL=speed" },
+		  false,
+		  ON(PROFILE),
+		  HK_BALANCED,
 		  "hakmem: HAKMEM_PROFIL is no variable of hakmem: do you mean HAKMEM_PROFILE?\n" },
-		{ { "HAKMEM_ZZZZZZZZZZZZ=1" }, false, ON(BOUND), 6291456,
+		{ { "HAKMEM_ZZZZZZZZZZZZ=1" },
+		  false,
+		  ON(BOUND),
+		  6291456,
 		  "hakmem: HAKMEM_ZZZZZZZZZZZZ is no variable of hakmem\n" },
 		/* known from earlier systems */
-		{ { "HAKMEM_TINY_TCACHE=1", "HAKMEM_FASTLANE_DIRECT=0" }, false, ON(BOUND), 6291456, NULL },
+		{ { "HAKMEM_TINY_TCACHE=1", "HAKMEM_FASTLANE_DIRECT=0" },
+		  false,
+		  ON(BOUND),
+		  6291456,
+		  NULL },
 		/* in a setuid program nothing is looked at */
 		{ { "HAKMEM_BOUND=2M", "HAKMEM_PROFIL=x" }, true, ON(BOUND), 6291456, NULL },
 	};
@@ -144,12 +231,14 @@ static void long_name(void)
 	strcpy(name + sizeof(name) - 3, "=1");
 	t.env[0] = name;
 	u_child(run_trial, &t, &end);
-	t_check(strstr(end.text, "AAA is no variable of hakmem\n") != NULL && strlen(end.text) < 120);
+	t_check(strstr(end.text, "AAA is no variable of hakmem\n") != NULL &&
+		strlen(end.text) < 120);
 }
 
 static void be_verbose(void *arg)
 {
-	static const char *const env[] = { "HAKMEM_VERBOSE=1", "HAKMEM_TINY_TCACHE=1", "HAKMEM_BOUND=2M", NULL };
+	static const char *const env[] = { "HAKMEM_VERBOSE=1", "HAKMEM_TINY_TCACHE=1",
+					   "HAKMEM_BOUND=2M", NULL };
 
 	(void)arg;
 	hk_options_init((char *const *)(uintptr_t)env, false);
@@ -166,7 +255,8 @@ static void verbose_tells_all(void)
 	t_equal(lines, HK_OPTIONS + 1);
 	t_check(strstr(end.text, "hakmem: HAKMEM_BOUND=2097152 (environment)\n") != NULL);
 	t_check(strstr(end.text, "hakmem: HAKMEM_PROFILE=balanced (profile)\n") != NULL);
-	t_check(strstr(end.text, "hakmem: HAKMEM_TINY_TCACHE is known, and has no effect\n") != NULL);
+	t_check(strstr(end.text, "hakmem: HAKMEM_TINY_TCACHE is known, and has no effect\n") !=
+		NULL);
 }
 
 static void text(void)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
-/* thread: a function runs once at the end of each thread that asked, with its argument. */
+/* thread: a function runs once at the end of each thread that asked, with its argument; and threads of
+ * hakmem's own. */
 #include "os/thread.h"
 
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 
 #include "unit.h"
 
@@ -60,4 +62,31 @@ static void no_keys(void)
 	t_check(!hk_thread_at_exit(note_end, (void *)1));
 }
 
-U_MAIN(T_CASE(runs_once_a_thread), T_CASE(no_keys))
+static _Atomic unsigned helpers;
+static sigset_t blocked;
+
+static void *help(void *arg)
+{
+	t_check(arg == NULL);
+	pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+	atomic_fetch_add(&helpers, 1);
+	return NULL;
+}
+
+/* A thread of hakmem's own runs no handler of the program. */
+static void starts_threads(void)
+{
+	sigset_t mine;
+
+	for (unsigned i = 1; i <= 10; i++) {
+		t_check(hk_thread_start(help));
+		for (unsigned ms = 0; ms < 5000 && atomic_load(&helpers) != i; ms++)
+			t_sleep_ms(1);
+		t_equal(atomic_load(&helpers), i);
+		t_check(sigismember(&blocked, SIGUSR1) && sigismember(&blocked, SIGALRM));
+	}
+	pthread_sigmask(SIG_BLOCK, NULL, &mine);
+	t_check(!sigismember(&mine, SIGUSR1)); /* and the caller's mask is as it was */
+}
+
+U_MAIN(T_CASE(runs_once_a_thread), T_CASE(no_keys), T_CASE(starts_threads))

@@ -9,13 +9,14 @@
 #include "superslab/release.h"
 #include "unit.h"
 
-#define UNITS (32 * 1024u)
-#define HELD  200
+#define UNITS         (32 * 1024u)
+#define HELD          200
 #define EXACT_LENGTHS 32u /* longer runs share tiers, and a look at a tier may miss one */
 
-enum { IS_FREE = 1, IS_DIRTY = 2 };
+enum { IS_FREE = 1, IS_DIRTY = 2, IS_LAZY = 4 };
 
 static uint8_t model[UNITS];
+static bool mapped[UNITS];
 static hk_unit seen; /* units below it are in the model */
 static struct hk_run held[HELD];
 static unsigned held_count;
@@ -27,8 +28,12 @@ static void learn(void)
 	hk_unit end = hk_arena_end();
 
 	t_need(end <= UNITS);
-	for (; seen < end; seen++)
-		model[seen] = hk_page_word(seen) != 0 ? IS_FREE : 0;
+	for (hk_unit u = 0; u < end; u++) {
+		if (u >= seen || !mapped[u])
+			model[u] = hk_page_word(u) != 0 ? IS_FREE : 0;
+		mapped[u] = hk_page_word(u) != 0;
+	}
+	seen = end;
 }
 
 static uint32_t count(hk_unit unit, uint32_t units, uint8_t what)
@@ -45,6 +50,7 @@ static void hold(const struct hk_run *run)
 	learn();
 	t_check(count(run->unit, run->units, IS_FREE) == run->units);
 	t_equal(run->dirty, count(run->unit, run->units, IS_DIRTY));
+	t_equal(run->zero, run->dirty == 0 && count(run->unit, run->units, IS_LAZY) == 0);
 	for (hk_unit u = run->unit; u < run->unit + run->units; u++) {
 		model[u] &= (uint8_t)~IS_FREE;
 		hk_page_set(u, hk_word_kind(HK_KIND_FREE, 0)); /* as the floors above do */
@@ -95,13 +101,13 @@ static void take_batch(void)
 static void give(void)
 {
 	struct hk_run *run = &held[t_below(&seed, held_count)];
-	uint32_t units = t_below(&seed, 3) == 0 ? 1 + (uint32_t)t_below(&seed, run->units)
-						: run->units;
+	uint32_t units =
+		t_below(&seed, 3) == 0 ? 1 + (uint32_t)t_below(&seed, run->units) : run->units;
 	uint32_t touched = (uint32_t)t_below(&seed, units + 1);
 	hk_unit unit = run->unit;
 
 	for (uint32_t i = 0; i < units; i++)
-		model[unit + i] |= i < touched ? IS_FREE | IS_DIRTY : IS_FREE;
+		model[unit + i] = i < touched ? IS_FREE | IS_DIRTY : model[unit + i] | IS_FREE;
 	run->unit += units;
 	run->units -= units;
 	if (run->units == 0)
@@ -126,7 +132,7 @@ static void extend(void)
 
 static void purge(void)
 {
-	bool done = t_below(&seed, 4) != 0;
+	enum hk_purged done = (enum hk_purged)t_below(&seed, 3);
 	struct hk_run run;
 	uint32_t max = 1 + (uint32_t)t_below(&seed, 32);
 
@@ -137,8 +143,23 @@ static void purge(void)
 	t_check(run.units <= max);
 	t_equal(count(run.unit, run.units, IS_FREE | IS_DIRTY), run.units);
 	hk_pool_give_purged(&run, done);
-	for (hk_unit u = run.unit; done && u < run.unit + run.units; u++)
-		model[u] = IS_FREE;
+	for (hk_unit u = run.unit; done != HK_PURGED_NOT && u < run.unit + run.units; u++)
+		model[u] = done == HK_PURGED_ZERO ? IS_FREE : IS_FREE | IS_LAZY;
+}
+
+/* Every whole SuperSlab that is free. */
+static void unmap(void)
+{
+	size_t sum = 0;
+
+	for (hk_unit ss = 0; ss < seen; ss += HK_SS_UNITS) {
+		if (ss + HK_SS_UNITS > seen || count(ss, HK_SS_UNITS, IS_FREE) != HK_SS_UNITS)
+			continue;
+		memset(&model[ss], 0, HK_SS_UNITS);
+		memset(&mapped[ss], 0, HK_SS_UNITS);
+		sum += HK_SS_BYTES;
+	}
+	t_equal(hk_pool_unmap(), sum);
 }
 
 static void check(void)
@@ -177,6 +198,8 @@ static void run(uint64_t s, unsigned steps)
 			give();
 		else if (what == 13)
 			extend();
+		else if (i % 512 == 14)
+			unmap();
 		else
 			purge();
 		if (i % 16 == 0)

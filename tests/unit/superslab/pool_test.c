@@ -27,7 +27,7 @@ static void mark_held(const struct hk_run *run)
 
 static struct hk_run take(uint32_t units, enum hk_pool_wish wish)
 {
-	struct hk_run run = { HK_NO_UNIT, 0, 0 };
+	struct hk_run run = { .unit = HK_NO_UNIT };
 
 	t_need(hk_pool_take(units, 1, wish, &run));
 	t_equal(run.units, units);
@@ -218,7 +218,7 @@ static void batch(void)
 
 static void extend(void)
 {
-	struct hk_run run = { 0, 0, 0 };
+	struct hk_run run = { .units = 0 };
 	hk_unit u = take_all(64);
 
 	give(u + 10, 10, 4);
@@ -250,21 +250,72 @@ static void dirty_is_purged_longest_first(void)
 	t_check(run.unit == u + 63 && run.units == 8 && run.dirty == 8);
 	check();
 	t_equal(dirty_units(), 8);
-	hk_pool_give_purged(&run, true);
+	hk_pool_give_purged(&run, HK_PURGED_ZERO);
 	check();
 	t_equal(dirty_units(), 8);
 	t_equal(free_units(), 65);
 	t_check(hk_pool_take_dirty(8, &run));
 	t_check(run.unit == u + 60 && run.units == 3);
-	hk_pool_give_purged(&run, false); /* refused: dirty still */
+	hk_pool_give_purged(&run, HK_PURGED_NOT); /* refused: dirty still */
 	check();
 	t_equal(dirty_units(), 8);
 	while (hk_pool_take_dirty(512, &run))
-		hk_pool_give_purged(&run, true);
+		hk_pool_give_purged(&run, HK_PURGED_ZERO);
 	t_equal(dirty_units(), 0);
-	t_equal(take(20, HK_WISH_ANY).dirty, 0);
+	t_check(take(20, HK_WISH_ANY).zero);
 	t_equal(take(5, HK_WISH_ZERO).dirty, 0);
 	check();
+}
+
+/* MADV_FREE: not held any more, but not zero either, until it is dirty again, or really purged. */
+static void lazily_purged_is_not_zero(void)
+{
+	struct hk_run run;
+	hk_unit u = take_all(64);
+
+	give(u, 20, 20);
+	t_check(hk_pool_take_dirty(20, &run));
+	hk_pool_give_purged(&run, HK_PURGED_LAZILY);
+	check();
+	t_equal(dirty_units(), 0);
+	t_check(!hk_pool_take_dirty(20, &run));
+	run = take(5, HK_WISH_ZERO);
+	t_check(run.unit == u && run.dirty == 0 && !run.zero);
+	give(u, 5, 2);
+	t_equal(dirty_units(), 2);
+	t_check(hk_pool_take_dirty(20, &run) && run.units == 2);
+	hk_pool_give_purged(&run, HK_PURGED_ZERO);
+	check();
+	t_check(take(2, HK_WISH_ZERO).zero);
+	t_check(!take(1, HK_WISH_ZERO).zero);
+}
+
+/* Whole SuperSlabs go back to the system, and come again clean. */
+static void unmap(void)
+{
+	hk_unit u = take_all(160);
+	hk_unit whole = (hk_unit)hk_align_up(u + 1, 32);
+	size_t mapped = hk_arena_mapped();
+	unsigned zeros = 0;
+
+	for (hk_unit in = u + 1; in < u + 151; in++)
+		*(char *)hk_arena_address(in) = 1;
+	give(u + 1, 150, 150);
+	t_equal(hk_pool_unmap(), (hk_align_down(u + 151, 32) - whole) * HK_UNIT_BYTES);
+	check();
+	t_check(hk_arena_mapped() < mapped);
+	t_equal(hk_page_word(whole), 0);
+	t_check(!hk_fake_has(hk_arena_address(whole), 1) && hk_page_word(u) != 0);
+	t_equal(hk_pool_unmap(), 0);
+	while (hk_arena_mapped() < 2 * mapped) {
+		struct hk_run run = take(32, HK_WISH_ZERO); /* longer than what is left dirty */
+		bool zero = t_is_zero(hk_arena_address(run.unit), 32 * HK_UNIT_BYTES);
+
+		t_check(zero || !run.zero);
+		zeros += zero;
+	}
+	t_check(zeros > 2 && hk_page_word(whole) != 0); /* the addresses are used again */
+	t_equal(hk_arena_windows(), 0);
 }
 
 /* Refused: false, and nothing has changed. Each size of request, with something too short free. */
@@ -327,5 +378,5 @@ static void windows_do_not_join(void)
 U_MAIN(T_CASE(po1_split_and_coalesce), T_CASE(po3_held_units_do_not_join), T_CASE(best_fit),
        T_CASE(fullest_superslab_first), T_CASE(po2_dirty_before_clean), T_CASE(po2_marks_are_kept),
        T_CASE(aligned), T_CASE(batch), T_CASE(extend), T_CASE(dirty_is_purged_longest_first),
-       T_CASE(refusal_changes_nothing), T_CASE(short_of_memory_looks_at_all),
-       T_CASE(windows_do_not_join))
+       T_CASE(lazily_purged_is_not_zero), T_CASE(unmap), T_CASE(refusal_changes_nothing),
+       T_CASE(short_of_memory_looks_at_all), T_CASE(windows_do_not_join))

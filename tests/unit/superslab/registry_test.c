@@ -82,7 +82,7 @@ static void random_operations(size_t most, unsigned steps, uint64_t seed, unsign
 static void rg1_model_grows(void)
 {
 	hk_registry_lock();
-	random_operations(MOST, 40000, 1, 8000);
+	random_operations(MOST, 15000, 1, 8000);
 	t_check(count > 64);
 	t_check(hk_fake_counts().unmap > 1); /* old tables */
 	t_equal(hk_fake_mappings(), 1);
@@ -139,10 +139,7 @@ static void graves(void)
 	hk_registry_unlock();
 }
 
-static bool is_third(struct hk_huge *e, void *arg)
-{
-	return e->bytes == *(size_t *)arg;
-}
+static bool is_third(struct hk_huge *e, void *arg) { return e->bytes == *(size_t *)arg; }
 
 static void around_and_each(void)
 {

@@ -171,6 +171,38 @@ static void refused_purge(void)
 	t_equal(hk_release_held(), 0);
 }
 
+/* Memory that can't be given back is not asked for again and again. */
+static void stuck(void)
+{
+	unsigned calls;
+
+	make_dirty(400);
+	hk_fake_refuse_purge(true);
+	hk_release_check(T_MiB);
+	calls = hk_fake_counts().purge;
+	for (unsigned i = 0; i < 100; i++)
+		hk_release_check(HK_UNIT_BYTES);
+	t_equal(hk_fake_counts().purge, calls);
+	make_dirty(400 + 64); /* there is more: another try */
+	hk_release_check(T_MiB);
+	t_check(hk_fake_counts().purge > calls);
+	hk_fake_refuse_purge(false);
+	make_dirty(400 + 128);
+	hk_release_check(T_MiB);
+	t_check(hk_release_held() <= hk_release_bound() + 2 * T_MiB);
+}
+
+/* By time: a quarter of what is dirty, and it comes to an end. */
+static void tick(void)
+{
+	make_dirty(64);
+	hk_release_tick();
+	t_equal(hk_release_held(), (64 - 20) * HK_UNIT_BYTES);
+	for (unsigned i = 0; i < 20; i++)
+		hk_release_tick();
+	t_equal(hk_release_held(), 0);
+}
+
 static void release_all(void)
 {
 	struct hk_run run;
@@ -188,17 +220,17 @@ static void purge_by_the_policy(void)
 	char *p = hk_os_map(4 * T_KiB);
 
 	p[5] = 1;
-	t_check(hk_release_purge(p, 4 * T_KiB) && p[5] == 0);
+	t_check(hk_release_purge(p, 4 * T_KiB) == HK_PURGED_ZERO && p[5] == 0);
 	set("SS_MEM_LEAN", "1");
 	set("SS_MEM_LEAN_DECOMMIT", "OFF");
 	p[5] = 1;
-	t_check(!hk_release_purge(p, 4 * T_KiB) && p[5] == 1);
+	t_check(hk_release_purge(p, 4 * T_KiB) == HK_PURGED_NOT && p[5] == 1);
 	t_equal(hk_fake_counts().purge, 1);
 	set("SS_MEM_LEAN_DECOMMIT", "FREE");
-	t_check(!hk_release_purge(p, 4 * T_KiB)); /* never counts as zero */
+	t_equal(hk_release_purge(p, 4 * T_KiB), HK_PURGED_LAZILY);
 	t_equal(hk_fake_counts().purge_lazily, 1);
 	set("SS_MEM_LEAN_DECOMMIT", "DONTNEED");
-	t_check(hk_release_purge(p, 4 * T_KiB) && p[5] == 0);
+	t_check(hk_release_purge(p, 4 * T_KiB) == HK_PURGED_ZERO && p[5] == 0);
 	t_equal(hk_release_purged(), 8 * T_KiB);
 }
 
@@ -262,21 +294,23 @@ static void earned_decays(void)
 		swing(100);
 	t_equal(hk_release_bound(), 31 * T_MiB + 16 * T_MiB);
 	for (size_t left = 16; left > 1; left /= 2) {
-		hk_dirty_add(40 * (int64_t)T_MiB * (left == 16)); /* over the bound: a slow tick */
 		hk_fake_advance_ms(9000);
+		make_dirty(1200); /* over the bound: a slow tick */
 		hk_release_check(0);
 		t_equal(hk_release_bound(), (31 + left) * T_MiB);
-		hk_dirty_add(60 * (int64_t)T_MiB * (left == 16));
 		hk_fake_advance_ms(1100);
+		make_dirty(1200);
 		hk_release_check(0);
 		t_equal(hk_release_bound(), (31 + left / 2) * T_MiB);
 	}
 	hk_fake_advance_ms(1000000);
+	make_dirty(1200);
 	hk_release_check(0);
 	t_equal(hk_release_bound(), 31 * T_MiB);
 }
 
 U_MAIN(T_CASE(r1_bound_of_each_profile), T_CASE(accounts), T_CASE(target_of_lean),
        T_CASE(r2_instalments), T_CASE(r1_holds_after_a_check), T_CASE(gathers),
-       T_CASE(refused_purge), T_CASE(release_all), T_CASE(purge_by_the_policy), T_CASE(earned),
-       T_CASE(earned_at_most_half_of_live), T_CASE(lean_earns_nothing), T_CASE(earned_decays))
+       T_CASE(refused_purge), T_CASE(stuck), T_CASE(tick), T_CASE(release_all),
+       T_CASE(purge_by_the_policy), T_CASE(earned), T_CASE(earned_at_most_half_of_live),
+       T_CASE(lean_earns_nothing), T_CASE(earned_decays))

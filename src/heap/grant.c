@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+#include "base/options.h"
+#include "heap/heap.h"
+#include "superslab/release.h"
+
+/* A bin begins with this many bytes, at least one block. */
+#define FIRST_BYTES ((size_t)1024)
+/* The budget of a heap's bins: an eighth of what is out; or its share in an eighth of the bound, at
+ * least this much. */
+#define MIN_BUDGET (64 * HK_KiB)
+/* Refused grants between two looks for bins that idle. */
+#define REFUSALS 16u
+
+static size_t budget(const struct hk_heap *h)
+{
+	size_t out = h->out > 0 ? (size_t)h->out : 0;
+	size_t share = hk_option(HK_OPT_BOUND) / 8 / hk_max(hk_heaps_running(), 1);
+
+	return hk_min(hk_max(hk_max(out / 8, share), MIN_BUDGET), hk_option(HK_OPT_BIN_BYTES));
+}
+
+/* H5: every change of a limit goes through here. */
+static void set_limit(struct hk_heap *h, unsigned bin, uint32_t blocks)
+{
+	struct hk_bin *b = &h->face.bin[bin];
+	int64_t bytes = ((int64_t)blocks - b->limit) * (int64_t)hk_class_size(bin);
+
+	b->room += blocks - b->limit;
+	b->limit = blocks;
+	h->granted += (size_t)bytes;
+	atomic_fetch_add_explicit(&hk_granted, bytes, memory_order_relaxed);
+}
+
+static void halve(struct hk_heap *h, unsigned bin)
+{
+	const struct hk_bin *b = &h->face.bin[bin];
+	uint32_t half = b->limit / 2;
+
+	if (b->limit - b->room > half)
+		hk_heap_flush(h, bin, half, NULL);
+	set_limit(h, bin, half);
+}
+
+/* Bins that were neither filled nor flushed since the last look give up half of their limit. */
+static void take_from_idle(struct hk_heap *h)
+{
+	h->refusals = 0;
+	for (unsigned bin = 1; bin < HK_BINS; bin++) {
+		struct hk_heap_class *class = &h->class[bin];
+
+		if (!class->refilled && !class->flushed && h->face.bin[bin].limit != 0)
+			halve(h, bin);
+		class->refilled = class->flushed = false;
+	}
+}
+
+void hk_heap_grant(struct hk_heap *h, unsigned bin, uint32_t blocks)
+{
+	uint32_t limit = h->face.bin[bin].limit;
+	size_t cap = hk_option(HK_OPT_TINY_TCACHE_CAP);
+	size_t may = budget(h), size = hk_class_size(bin);
+
+	if (cap != 0 && blocks != 0) {
+		set_limit(h, bin, (uint32_t)cap);
+		return;
+	}
+	if (blocks > limit && (blocks - limit) * size + h->granted > may) {
+		if (++h->refusals >= REFUSALS)
+			take_from_idle(h);
+		return;
+	}
+	set_limit(h, bin, blocks);
+}
+
+void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
+{
+	uint32_t limit = h->face.bin[bin].limit;
+	size_t size = hk_class_size(bin), may = budget(h);
+	size_t first = hk_max(FIRST_BYTES / size, 1);
+
+	if (overflow && h->granted > may) { /* less is out than when it was granted */
+		if (limit * size > may / 4)
+			halve(h, bin);
+		if (++h->refusals >= REFUSALS)
+			take_from_idle(h);
+	} else if (limit == 0) {
+		hk_heap_grant(h, bin, (uint32_t)first);
+	} else if (h->class[bin].refilled) {
+		hk_heap_grant(h, bin, 2 * limit);
+	}
+}
+
+void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units)
+{
+	size_t share = hk_option(HK_OPT_BOUND) / 2 / hk_max(hk_heaps_running(), 1);
+	int64_t bytes;
+
+	if (!hk_option(HK_OPT_BIGCACHE_L25))
+		share = 0;
+	units = (uint32_t)hk_min(units, share >> HK_UNIT_SHIFT);
+	if (units < h->bigcache.units)
+		hk_bigcache_empty(&h->bigcache);
+	bytes = ((int64_t)units - h->bigcache.limit) * (int64_t)HK_UNIT_BYTES;
+	h->bigcache.limit = units;
+	atomic_fetch_add_explicit(&hk_granted, bytes, memory_order_relaxed);
+}
