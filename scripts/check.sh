@@ -4,18 +4,16 @@
 #
 # The checks and tests of a commit; stops at the first that fails. ctest's summary comes last.
 #
-#   scripts/check.sh         format and lint, then the flavours debug and release
-#   scripts/check.sh full    then all flavours
+#   scripts/check.sh         format, lint; every flavour through the hak_ door; release through all
+#   scripts/check.sh full    every flavour through all doors, and the long tests
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
-flavours="debug release"
-if [ "${1-}" = full ]; then
-	flavours="debug rare observe minimal tsan asan ubsan clang aarch64 musl release"
-fi
+full=${1-}
 jobs=$(nproc)
+started=$(date +%s)
 
-say() { printf '== %s\n' "$*"; }
+say() { printf '== %4d s  %s\n' "$(($(date +%s) - started))" "$*"; }
 
 # Tracked files and new ones, but neither ignored nor deleted ones.
 list() {
@@ -27,14 +25,9 @@ list() {
 }
 
 check_format() {
-	say "format"
+	say "format, scripts, man pages"
 	list '*.c' '*.h' | xargs -r clang-format --dry-run --Werror
-}
-
-check_scripts() {
-	say "shellcheck"
 	list '*.sh' .ci/run | xargs -r shellcheck
-	say "man pages"
 	list 'docs/man/*.[1-9]' | xargs -r mandoc -T lint -W warning >&2
 }
 
@@ -48,15 +41,62 @@ check_sources() {
 	list 'src/*.c' | xargs -r -n 2 -P "$jobs" clang-tidy --quiet -p "build/$1" 2>/dev/null
 }
 
+# build_flavour NAME CMAKE_OPTION…
+build_flavour() {
+	local flavour=$1
+
+	shift
+	say "$flavour: build"
+	cmake --preset "$flavour" -DHK_WERROR=ON "$@" >/dev/null
+	cmake --build --preset "$flavour" -j"$jobs" >/dev/null
+	say "$flavour: test"
+}
+
+# test_flavour NAME CTEST_OPTION…: quiet unless something fails
+test_flavour() {
+	local flavour=$1
+
+	shift
+	ctest --test-dir "build/$flavour" -j"$jobs" --output-on-failure --quiet \
+		--output-log "build/$flavour/check.log" "$@" || {
+		tail -n 60 "build/$flavour/check.log"
+		exit 1
+	}
+	tail -n 1 <(grep 'tests passed' "build/$flavour/check.log")
+}
+
 scripts/install_deps.sh check
 check_format
-check_scripts
-for flavour in $flavours; do
-	say "$flavour"
-	cmake --preset "$flavour" -DHK_WERROR=ON >/dev/null
-	cmake --build --preset "$flavour" -j"$jobs" >/dev/null
-	if [ "$flavour" = debug ]; then
-		check_sources debug
-	fi
-	ctest --preset "$flavour" -j"$jobs"
+
+few=(-DHK_TEST_DOORS=hak -DBUILD_BENCHES=OFF -DHK_TEST_UNIT=OFF)
+if [ "$full" = full ]; then
+	few=(-DHK_TEST_DOORS= -DBUILD_BENCHES=ON -DHK_TEST_UNIT=ON)
+fi
+build_flavour debug "${few[@]}"
+test_flavour debug
+check_sources debug
+for flavour in rare tsan ubsan; do
+	build_flavour "$flavour" "${few[@]}"
+	test_flavour "$flavour" -LE check
 done
+build_flavour asan "${few[@]}" -DHK_TEST_UNIT=ON
+test_flavour asan -LE check
+build_flavour musl "${few[@]}" "-DHK_TEST_DOORS=static"
+test_flavour musl -LE check
+build_flavour aarch64 "${few[@]}"
+for page in 4096 16384 65536; do
+	say "aarch64: pages of $page bytes"
+	QEMU_PAGESIZE=$page test_flavour aarch64 -LE check
+done
+if [ "$full" = full ]; then
+	for flavour in observe minimal clang; do
+		build_flavour "$flavour" "${few[@]}"
+		test_flavour "$flavour"
+	done
+fi
+build_flavour release -DHK_TEST_DOORS= -DBUILD_BENCHES=ON -DHK_TEST_UNIT=ON
+if [ "$full" = full ]; then
+	test_flavour release -C long -L long
+fi
+say "release: every test"
+ctest --preset release -j"$jobs"

@@ -43,7 +43,9 @@ ov_test(ov_early ov_early.c DOORS ${ov_all})
 ov_test(ov_fork ov_fork.c DOORS ${ov_all})
 if(TARGET hakmem_shared)
 	ov_test(ov_introspect ov_introspect.c DOORS ${ov_all})
-	ov_test(ov_foreign ov_foreign.c DOORS preload linked)
+	if(NOT HK_MINIMAL) # which knows no other allocator
+		ov_test(ov_foreign ov_foreign.c DOORS preload linked)
+	endif()
 	# hakmem's operators are looked for when the program starts, so not with --as-needed alone
 	ov_test(ov_cxx_names ov_cxx_names.c DOORS linked static ARGS die)
 

@@ -302,11 +302,15 @@ static struct hk_run_node *find(unsigned side, uint32_t units, unsigned looks)
 	return NULL;
 }
 
-/* Where to cut `units` out of a run: at the first dirty unit, as far as they fit. */
-static hk_unit best_place(const struct hk_run_node *run, uint32_t units)
+/* Where to cut `units` out of a run: at the first dirty unit, as far as they fit; or where all are
+ * zero, as they are at the end of a run that has just grown. */
+static hk_unit best_place(const struct hk_run_node *run, uint32_t units, enum hk_pool_wish wish)
 {
 	hk_unit last = run->unit + run->units - units;
 	hk_unit u = run->unit;
+
+	if (wish == HK_WISH_ZERO && is_zero(last, units))
+		return last;
 
 	if (run->dirty == 0 || run->dirty == run->units)
 		return u;
@@ -351,7 +355,8 @@ bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct
 	hk_lock_take(&pool.lock);
 	run = find_or_grow(units + align - 1, wish);
 	if (run != NULL) {
-		hk_unit unit = align == 1 ? best_place(run, units) : align_unit(run->unit, align);
+		hk_unit unit =
+			align == 1 ? best_place(run, units, wish) : align_unit(run->unit, align);
 
 		cut(run, unit, units, out);
 		note_refaults(unit, units);
@@ -371,7 +376,7 @@ uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
 
 		if (run == NULL)
 			break;
-		cut(run, best_place(run, 1), 1, &out[got]);
+		cut(run, best_place(run, 1, HK_WISH_ANY), 1, &out[got]);
 		note_refaults(out[got].unit, 1);
 		got++;
 	}

@@ -44,6 +44,15 @@ static void leave(int saved)
 	errno = saved;
 }
 
+/* So that the child of a fork does not find it taken by a thread that is gone. */
+static void take_mutex(void) { pthread_mutex_lock(&mutex); }
+static void drop_mutex(void) { pthread_mutex_unlock(&mutex); }
+
+__attribute__((constructor)) static void survive_forks(void)
+{
+	pthread_atfork(take_mutex, drop_mutex, drop_mutex);
+}
+
 /* ---- The list of mappings ---- */
 
 static unsigned first_ending_after(uintptr_t at)

@@ -38,8 +38,7 @@ void hk_fake_advance_ms(uint64_t ms);
 /* ---- What was done ---- */
 
 struct hk_fake_counts {
-	unsigned map, map_at, unmap, remap, purge, purge_lazily, populate, wait, wake,
-		failed;
+	unsigned map, map_at, unmap, remap, purge, purge_lazily, populate, wait, wake, failed;
 };
 struct hk_fake_counts hk_fake_counts(void);
 
