@@ -6,18 +6,18 @@
 
 /* A bin begins with this many bytes, at least one block. */
 #define FIRST_BYTES ((size_t)1024)
-/* The budget of a heap's bins: an eighth of what is out; or its share in an eighth of the bound, at
- * least this much. */
+/* The budget of a heap's bins: a quarter of what is out (docs/experiments/0003); or its share in an
+ * eighth of the bound, at least this much. */
 #define MIN_BUDGET (64 * HK_KiB)
-/* Refused grants between two looks for bins that idle. */
-#define REFUSALS 16u
+/* Refused grants between two looks for bins that idle (docs/experiments/0004). */
+#define REFUSALS 64u
 
 static size_t budget(const struct hk_heap *h)
 {
 	size_t out = h->out > 0 ? (size_t)h->out : 0;
 	size_t share = hk_option(HK_OPT_BOUND) / 8 / hk_max(hk_heaps_running(), 1);
 
-	return hk_min(hk_max(hk_max(out / 8, share), MIN_BUDGET), hk_option(HK_OPT_BIN_BYTES));
+	return hk_min(hk_max(hk_max(out / 4, share), MIN_BUDGET), hk_option(HK_OPT_BIN_BYTES));
 }
 
 /* H5: every change of a limit goes through here. */

@@ -135,7 +135,14 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 void hk_heap_list_slab(struct hk_heap *h, struct hk_slab *s); /* to the list where it belongs */
 void hk_heap_unlist_slab(struct hk_heap *h, struct hk_slab *s);
 /* After blocks came or went: moves s to the list where it belongs, marks it idle or busy. */
-void hk_heap_relist_slab(struct hk_heap *h, struct hk_slab *s);
+void hk_heap_relist_slab_now(struct hk_heap *h, struct hk_slab *s);
+HK_INLINE void hk_heap_relist_slab(struct hk_heap *h, struct hk_slab *s)
+{
+	/* as a rule it stays where it is: partial, in use, and so not idle */
+	if ((s->flags & (HK_SLAB_PARTIAL | HK_SLAB_IDLE)) != HK_SLAB_PARTIAL || s->used == 0 ||
+	    !hk_slab_has_blocks(s))
+		hk_heap_relist_slab_now(h, s);
+}
 /* A slab with blocks of `bin` to give, from the partial list, mail, parked heaps, warm units or the
  * pool, in this order. NULL: no memory. */
 struct hk_slab *hk_heap_find_slab(struct hk_heap *h, unsigned bin);

@@ -67,7 +67,7 @@ void hk_heap_unlist_slab(struct hk_heap *h, struct hk_slab *s)
 	h->slabs--;
 }
 
-void hk_heap_relist_slab(struct hk_heap *h, struct hk_slab *s)
+void hk_heap_relist_slab_now(struct hk_heap *h, struct hk_slab *s)
 {
 	bool is_partial = (s->flags & HK_SLAB_PARTIAL) != 0;
 	bool partial = hk_slab_has_blocks(s);

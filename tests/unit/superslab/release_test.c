@@ -266,7 +266,7 @@ static void earned(void)
 {
 	size_t bound;
 
-	atomic_store(&hk_out, 100 * (int64_t)T_MiB);
+	atomic_store(&hk_out, 200 * (int64_t)T_MiB);
 	bound = hk_release_bound();
 	for (unsigned i = 0; i < 5; i++)
 		swing(1500); /* too late to count */
@@ -281,7 +281,7 @@ static void earned(void)
 	t_equal(hk_release_bound(), bound + 2 * T_MiB);
 	for (unsigned i = 0; i < 100; i++)
 		swing(100);
-	t_equal(hk_release_bound(), bound + 32 * T_MiB); /* balanced: no more */
+	t_equal(hk_release_bound(), bound + 64 * T_MiB); /* balanced: no more */
 }
 
 static void earned_at_most_half_of_live(void)
