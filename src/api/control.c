@@ -30,6 +30,7 @@ int hak_option_set(const char *name, const char *value)
 
 	if (err == 0) {
 		hk_mode_choose();
+		hk_background_choose();
 		hk_release_check(0);
 	}
 	return err;

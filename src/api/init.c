@@ -28,14 +28,28 @@ void hk_mode_choose(void)
 	hk_heap_starve(mode != HK_MODE_NORMAL);
 }
 
-/* HAKMEM_BACKGROUND=1. Not in the child of a fork, which has only the thread that forked. */
+/* The thread of HAKMEM_BACKGROUND=1 is there. */
+static _Atomic bool has_background;
+
 static void *give_back_by_time(void *arg)
 {
 	for (;;) {
 		hk_os_sleep_ms(1000);
-		hk_release_tick();
+		if (hk_option(HK_OPT_BACKGROUND))
+			hk_release_tick();
 	}
 	return arg;
+}
+
+void hk_background_choose(void)
+{
+	if (!hk_option(HK_OPT_BACKGROUND) ||
+	    atomic_exchange_explicit(&has_background, true, memory_order_relaxed))
+		return;
+	if (!hk_thread_start(give_back_by_time)) {
+		hk_warn("HAKMEM_BACKGROUND=1: no thread can be made");
+		atomic_store_explicit(&has_background, false, memory_order_relaxed);
+	}
 }
 
 void hk_init(char *const *environment)
@@ -46,10 +60,14 @@ void hk_init(char *const *environment)
 		return;
 	hk_options_init(environment, hk_os_is_secure());
 	hk_mode_choose();
-	if (hk_option(HK_OPT_BACKGROUND) && !hk_thread_start(give_back_by_time))
-		hk_warn("HAKMEM_BACKGROUND=1: no thread can be made");
+	hk_background_choose();
 }
 
 void hk_fork_prepare(void) { hk_heap_lock_all(); }
 void hk_fork_parent(void) { hk_heap_unlock_all(); }
-void hk_fork_child(void) { hk_heap_reset_all(); }
+void hk_fork_child(void)
+{
+	hk_heap_reset_all();
+	/* the child has only the thread that forked; making one here is not safe */
+	atomic_store_explicit(&has_background, false, memory_order_relaxed);
+}

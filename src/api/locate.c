@@ -66,8 +66,6 @@ struct hk_located hk_locate(const void *p, struct hk_offence where)
 			at.place = HK_AT_HUGE;
 		return at;
 	case HK_KIND_FREE:
-	case HK_KIND_GUARDED:
-	case HK_KIND_META:
 	case HK_KINDS:
 		break;
 	}

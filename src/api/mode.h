@@ -26,6 +26,8 @@ HK_INLINE enum hk_mode hk_mode(void)
 	return (enum hk_mode)atomic_load_explicit(&hk_mode_now, memory_order_relaxed);
 }
 
+/* Starts the background thread, after BACKGROUND was set to 1; set to 0, it sleeps. */
+void hk_background_choose(void);
 /* From the options FORCE_LIBC_ALLOC and WRAP_TINY, after one of them has changed. */
 void hk_mode_choose(void);
 

@@ -157,6 +157,7 @@ void hk_heap_disown_others(const struct hk_heap *mine)
 		table.parked = h;
 		atomic_fetch_add_explicit(&table.n_parked, 1, memory_order_relaxed);
 		atomic_fetch_sub_explicit(&table.running, 1, memory_order_relaxed);
+		hk_heap_publish_parked(h);
 	}
 }
 

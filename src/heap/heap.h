@@ -12,7 +12,7 @@
  * Threads:    [thread] the running thread only. [lock] the heap's lock. Ids and addresses of heaps
  *             are constant, and heaps are never unmapped.
  * Locks:      REGISTRY for the table and the parked stack; HEAP for slabs, counts, warm units.
- *             A second heap's lock only by trylock.
+ *             A second heap's lock only by trylock (or all of them: hk_heap_lock_all).
  * Fails:      NULL when memory is short; the heap is as before.
  *
  *   thread heap   FREE -> RUNNING -> PARKED -> RUNNING …      bins, ways, BigCache; slow path locked

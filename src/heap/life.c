@@ -91,6 +91,12 @@ static void publish_parked(struct hk_heap *h)
 	}
 }
 
+void hk_heap_publish_parked(struct hk_heap *h)
+{
+	note_parked(h);
+	publish_parked(h);
+}
+
 /* What a thread sends with its last words may reach heaps that no thread looks after. */
 static void help_parked(void)
 {
@@ -206,8 +212,7 @@ size_t hk_mail_help(struct hk_heap *owner)
 	hk_mail_drain(owner);
 	bytes = hk_heap_shed(owner);
 	if (atomic_load_explicit(&owner->state, memory_order_relaxed) == HK_HEAP_PARKED) {
-		note_parked(owner);
-		publish_parked(owner);
+		hk_heap_publish_parked(owner);
 		hk_heap_say_all(owner);
 	}
 	hk_lock_drop(&owner->lock);

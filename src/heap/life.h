@@ -28,6 +28,9 @@ void hk_heap_table_unlock(void);
 void hk_heap_table_reset(void);
 struct hk_heap *hk_heap_first_parked(void);
 
+/* Says what there is to adopt from h, which is PARKED and on the stack. With h's lock. */
+void hk_heap_publish_parked(struct hk_heap *h);
+
 /* In the child of a fork, with every lock held: heaps of threads that are gone become parked. */
 void hk_heap_disown_others(const struct hk_heap *mine);
 /* Bins, ways and BigCache of a thread that stopped at any instruction: not trusted, leaked. */

@@ -5,7 +5,7 @@
 /* BOX lock - a futex lock with a rank.
  * Owns:       struct hk_lock.
  * Invariants: L1 a thread takes locks in rising rank only (aborts at HK_CHECK_LEVEL >= 1), except by
- *             trylock, which may take an equal or lower rank
+ *             trylock, which may take an equal or lower rank, and by take_beside
  * Threads:    any; state 0 free, 1 held, 2 held with waiters. Acquire / release.
  * Locks:      this is it.
  * Fails:      never. Not re-entrant. */

@@ -47,7 +47,7 @@ static void *from_cache(size_t bytes, size_t align, uint32_t owner, bool *zero, 
 		s.best->owner = owner;
 		*zero = s.best->zero;
 		*got = s.best->bytes;
-		if (!*zero)
+		if (s.best->dirty)
 			hk_dirty_add(-(int64_t)s.best->bytes);
 		p = (void *)s.best->address;
 	}
@@ -76,7 +76,7 @@ static void *map_aligned(size_t bytes, size_t align)
 static void *map_new(size_t bytes, size_t align, uint32_t owner)
 {
 	void *p = map_aligned(bytes, align);
-	struct hk_huge entry = { (uintptr_t)p, bytes, owner, HK_HUGE_LIVE, false };
+	struct hk_huge entry = { .bytes = bytes, .owner = owner, .state = HK_HUGE_LIVE };
 	bool known;
 
 	if (p == NULL) { /* what is cached may stand in the way */
@@ -110,6 +110,7 @@ void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
 	if (p == NULL)
 		return NULL;
 	count_out((int64_t)bytes);
+	/* to clear it, not to give it back: pages that are not there need not be written */
 	if (want_zero && !zero && !hk_os_purge(p, bytes))
 		memset(p, 0, bytes);
 	return p;
@@ -171,7 +172,8 @@ static void retire(void *p, size_t bytes, bool keep)
 	e = hk_registry_find(p);
 	if (keep) {
 		e->state = HK_HUGE_CACHED;
-		e->zero = !dirty;
+		e->zero = gone;
+		e->dirty = dirty;
 		if (dirty)
 			hk_dirty_add((int64_t)bytes);
 	} else {
@@ -276,15 +278,15 @@ void hk_huge_free_all(uint32_t owner)
 static bool is_dirty(struct hk_huge *e, void *arg)
 {
 	(void)arg;
-	return e->state == HK_HUGE_CACHED && !e->zero;
+	return e->state == HK_HUGE_CACHED && e->dirty;
 }
 
 size_t hk_huge_purge(void)
 {
 	struct hk_huge *e;
+	enum hk_purged purged;
 	void *p = NULL;
 	size_t bytes = 0;
-	bool zero;
 
 	hk_registry_lock();
 	e = hk_registry_each(is_dirty, NULL);
@@ -296,15 +298,17 @@ size_t hk_huge_purge(void)
 	hk_registry_unlock();
 	if (p == NULL)
 		return 0;
-	zero = hk_release_purge(p, bytes) == HK_PURGED_ZERO;
+	purged = hk_release_purge(p, bytes);
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	e->state = HK_HUGE_CACHED;
-	e->zero = zero;
+	e->zero = purged == HK_PURGED_ZERO;
+	e->dirty = purged == HK_PURGED_NOT;
 	hk_registry_unlock();
-	if (zero)
-		hk_dirty_add(-(int64_t)bytes);
-	return zero ? bytes : 0;
+	if (purged == HK_PURGED_NOT)
+		return 0;
+	hk_dirty_add(-(int64_t)bytes);
+	return bytes;
 }
 
 static bool is_cached(struct hk_huge *e, void *arg)
@@ -327,7 +331,7 @@ size_t hk_huge_trim(void)
 		entry = *e;
 		hk_registry_remove(e, true);
 		hk_registry_unlock();
-		if (!entry.zero) {
+		if (entry.dirty) {
 			hk_dirty_add(-(int64_t)entry.bytes);
 			sum += entry.bytes;
 		}
@@ -345,6 +349,7 @@ static bool settle(struct hk_huge *e, void *arg)
 	if (e->state != HK_HUGE_LIVE && e->state != HK_HUGE_CACHED) {
 		e->state = HK_HUGE_CACHED;
 		e->zero = false;
+		e->dirty = true;
 	}
 	return false;
 }
@@ -367,7 +372,7 @@ static bool add_count(struct hk_huge *e, void *arg)
 		c->live_blocks++;
 	} else if (e->state == HK_HUGE_CACHED) {
 		c->cached_bytes += e->bytes;
-		c->dirty_bytes += e->zero ? 0 : e->bytes;
+		c->dirty_bytes += e->dirty ? e->bytes : 0;
 	}
 	return false;
 }

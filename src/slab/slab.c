@@ -156,6 +156,7 @@ void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const void *caller
 	s->free = c->head;
 	s->free_blocks = (uint16_t)(s->free_blocks + c->count);
 	s->used = (uint16_t)(s->used - c->count);
+	hk_invariant(S1, s->used + s->free_blocks + s->mail_blocks == s->carved);
 }
 
 static void check_list(const struct hk_slab *s, const struct hk_block *list, uint32_t count)

@@ -38,7 +38,8 @@ static_assert(sizeof(struct hk_unit_meta) == 128, "two cache lines a unit");
 
 struct hk_superslab {
 	struct hk_unit_meta meta[HK_SS_UNITS];
-	uint32_t dirty;     /* bit a unit: may be other than zero. Kept while in use. [lock POOL] */
+	uint32_t
+		dirty; /* bit a unit: touched, and so held when free. Kept while in use. [lock POOL] */
 	uint32_t lazy;      /* bit a unit: given back lazily: not held, not zero [lock POOL] */
 	uint32_t purged;    /* bit a unit: was touched once, and given back since [lock POOL] */
 	uint32_t used;      /* mapped units that are not in the pool [lock POOL] */

@@ -14,7 +14,7 @@
  * Fails:      never: any address may be looked up.
  *
  *   slab unit    [31..11] owner id 8 … 2^21-2   [10..4] bin 1 … 127   [3..0] 0
- *   other unit   [31..11] kind 1 … 5            [10..0] the kind's own
+ *   other unit   [31..11] kind 1 … 3            [10..0] the kind's own
  *   not ours     0
  *
  * The map is zero-fill memory of the library: an untouched page of it costs nothing. Units of the
@@ -35,8 +35,6 @@ enum hk_kind {
 	HK_KIND_FREE,        /* ours, no block */
 	HK_KIND_SPAN,        /* first unit of a span */
 	HK_KIND_SPAN_INSIDE, /* its other units */
-	HK_KIND_GUARDED,     /* sampled or guarded blocks */
-	HK_KIND_META,        /* hakmem's own */
 	HK_KINDS
 };
 static_assert((unsigned)HK_KINDS <= HK_FIRST_ID, "kinds and heap ids share a field");

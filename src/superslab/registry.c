@@ -108,12 +108,12 @@ bool hk_registry_insert(const struct hk_huge *entry)
 	return true;
 }
 
-void hk_registry_remove(struct hk_huge *entry, bool forget)
+void hk_registry_remove(struct hk_huge *entry, bool bury)
 {
 	size_t hole = (size_t)(entry - registry.table);
 	size_t i = hole, mask = registry.slots - 1;
 
-	if (forget) {
+	if (bury) {
 		registry.grave[registry.graves % GRAVES].address = entry->address;
 		registry.grave[registry.graves++ % GRAVES].bytes = entry->bytes;
 	}

@@ -25,6 +25,7 @@ struct hk_huge {
 	uint32_t owner;    /* id of a first-class heap, or 0 */
 	uint8_t state;     /* enum hk_huge_state */
 	bool zero;         /* cached: every byte is zero */
+	bool dirty;        /* cached: counted in D */
 };
 
 /* False: there is no huge block at all. Without the lock. */
@@ -39,8 +40,8 @@ struct hk_huge *hk_registry_find(const void *p);
 /* The entry that p lies inside of, by a walk over all; for messages. */
 struct hk_huge *hk_registry_around(const void *p);
 bool hk_registry_insert(const struct hk_huge *entry);
-/* `forget`: the address was moved or unmapped, and is remembered as freed for a while. */
-void hk_registry_remove(struct hk_huge *entry, bool forget);
+/* `bury`: the address was unmapped, and is remembered as freed for a while. */
+void hk_registry_remove(struct hk_huge *entry, bool bury);
 /* Bytes of a block at p that was unmapped not long ago; 0: not known. */
 size_t hk_registry_was(const void *p);
 /* Calls fn for each entry until it returns true, and returns that entry, or NULL. fn must not insert

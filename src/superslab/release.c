@@ -13,6 +13,8 @@
 #define REFAULT_NS 1000000000ull
 /* Twice in a row, before it counts. */
 #define REFAULT_STREAK 2u
+/* Of in_vain: the last payment was not. */
+#define NOT_IN_VAIN INT64_MIN
 /* earned falls by half in this time. */
 #define EARNED_HALF_LIFE_NS 10000000000ull
 
@@ -27,8 +29,8 @@ static struct {
 	_Atomic uint64_t earned_at; /* coarse ns of the last change */
 	_Atomic size_t peak_live;   /* recent */
 	_Atomic uint64_t purged;
-	_Atomic int64_t in_vain; /* D, when nothing of it could be given back; lowered as D falls */
-} release;
+	_Atomic int64_t in_vain; /* D, when nothing could be given back; lowered as D falls */
+} release = { .in_vain = NOT_IN_VAIN };
 
 /* Sums of deltas may dip below zero for a moment. */
 static size_t positive(int64_t n) { return n > 0 ? (size_t)n : 0; }
@@ -131,10 +133,11 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 
 	/* R1: whatever the quota says */
 	while (hk_release_held() > (quota != 0 ? target : bound + MAX_INSTALMENT)) {
-		size_t done = purge_some((uint32_t)(quota >> HK_UNIT_SHIFT));
+		size_t part = quota != 0 ? quota : MIN_INSTALMENT;
+		size_t done = purge_some((uint32_t)(part >> HK_UNIT_SHIFT));
 
 		if (done == 0 &&
-		    (hk_release_hooks.gather == NULL || hk_release_hooks.gather(quota) == 0)) {
+		    (hk_release_hooks.gather == NULL || hk_release_hooks.gather(part) == 0)) {
 			atomic_store_explicit(&release.in_vain, load(&hk_dirty),
 					      memory_order_relaxed);
 			return;
@@ -157,7 +160,7 @@ void hk_release_check_bound(size_t added)
 	in_vain = load(&release.in_vain);
 	if (dirty < in_vain)
 		atomic_store_explicit(&release.in_vain, dirty, memory_order_relaxed);
-	else if (dirty < in_vain + (int64_t)MIN_INSTALMENT && in_vain != 0)
+	else if (in_vain != NOT_IN_VAIN && dirty < in_vain + (int64_t)MIN_INSTALMENT)
 		return;
 	pay(added, bound);
 }

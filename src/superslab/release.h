@@ -13,14 +13,15 @@
  *
  *   held  = D + grants        D: dirty bytes that are free: in the pool, warm, idle slabs, huge cache
  *                             grants: what bins and BigCaches may hold
- *   live  = O - F             O: bytes out of slabs and spans   F: sent, not yet collected
+ *   live  = O - F             O: bytes out of slabs, spans, huge blocks   F: sent, not yet collected
  *   bound = BOUND + BOUND_SHARE% of live + earned
  *
- * Checked where memory becomes free: at a flush, a slab that empties, a span's free, a send. Over
- * the bound a thread pays in instalments: twice what it just added, at least 256 KiB and at most 2 MiB
- * (a bigger one is a latency spike, and no cheaper), longest runs first, down to three quarters of
- * the bound. Only a block that is larger itself, or a change of profile, asks for more at once. A program that swings, and so takes again what was
- * purged a moment ago, earns a higher bound. */
+ * Checked where memory becomes free: at a flush, a free of a span, a huge block or a direct heap's
+ * block, after help, at a thread's end. Over the bound a thread pays in instalments: twice what it
+ * just added, at least 256 KiB and at most 2 MiB (a bigger one is a latency spike, and no cheaper),
+ * longest runs first, down to three quarters of the bound; more at once only while held is over the
+ * bound by more than 2 MiB. A program that swings, and so takes again what was purged a moment ago,
+ * earns a higher bound. */
 #include "base/base.h"
 #include "base/options.h"
 #include "superslab/pool.h" /* enum hk_purged */

@@ -4,7 +4,7 @@
 """Runs each case of misuse_cases and compares its last words: SIGABRT, exactly one line on stderr,
 the line of the table below, and an offset that lies in the function that made the mistake.
 
-misuse_run.py [--nm NM] [--preload LIB] [--emulator "qemu …"] [--hardened] program [case …]"""
+misuse_run.py [--nm NM] [--preload LIB] [--emulator "qemu …"] program [case …]"""
 import argparse
 import concurrent.futures
 import fnmatch
@@ -24,7 +24,6 @@ FREED = rf"free\(\): {PTR} \((?P<size>\d+) bytes\) is already free"
 POPPED = rf"malloc\(\): block {PTR} \((?P<size>\d+) bytes\) was freed twice or written after free"
 LIST = rf"corrupted free list (?:in slab {PTR} \((?P<size>\d+) bytes\)|of \d+-byte blocks)"
 SIZED = rf"free_(?:aligned_)?sized\(\): {PTR} has (?P<size>\d+) bytes, not (?P<not>\d+)"
-CANARY = rf"free\(\): overflow behind block {PTR} \((?P<size>\d+) bytes\)"
 
 # Case (a shell pattern; the first that matches counts), the lines it may end with, and what the
 # numbers must be: size is the least, and at most a quarter more. A caller may be unknown only where
@@ -110,13 +109,6 @@ TABLE = [
     ("overflow_1k", [POPPED, LIST], {"size": 1024}),
     ("overflow_4k", [POPPED, LIST], {"size": 4096}),
 ]
-# With the hardened profile double and interior frees are found by the offending call.
-HARDENED = [
-    ("twice_*", [FREED], {}), ("aba_*", [FREED], {}), ("far_*", [FREED, INVALID], {}),
-    ("other_*", [FREED], {}), ("here_*", [FREED], {}), ("there_*", [FREED], {}),
-    ("two_*", [FREED], {}), ("inside_own_*", [INSIDE], {}), ("misaligned_own_*", [INSIDE], {}),
-    ("overflow_*", [CANARY, POPPED, LIST], {}),
-]
 
 
 class Symbols:
@@ -142,11 +134,10 @@ class Symbols:
         return found
 
 
-def expectation(case, hardened):
-    for table in ([HARDENED] if hardened else []) + [TABLE]:
-        for pattern, lines, numbers in table:
-            if fnmatch.fnmatch(case, pattern):
-                return lines, numbers
+def expectation(case):
+    for pattern, lines, numbers in TABLE:
+        if fnmatch.fnmatch(case, pattern):
+            return lines, numbers
     return None, None
 
 
@@ -163,9 +154,9 @@ def numbers_are_right(match, numbers):
     return None
 
 
-def judge(case, done, symbols, hardened):
+def judge(case, done, symbols):
     """None, or what is wrong."""
-    lines, numbers = expectation(case, hardened)
+    lines, numbers = expectation(case)
     if lines is None:
         return "no line of the table"
     said = re.sub(r"qemu: uncaught target signal .*\n", "", done.stderr.decode(errors="replace"))
@@ -201,7 +192,6 @@ def main():
     parser.add_argument("--nm", default="nm")
     parser.add_argument("--preload")
     parser.add_argument("--emulator", default="")
-    parser.add_argument("--hardened", action="store_true")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("program")
     parser.add_argument("case", nargs="*")
@@ -212,8 +202,6 @@ def main():
     listed = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()
     if args.preload:
         env["LD_PRELOAD"] = args.preload
-    if args.hardened:
-        env["HAKMEM_PROFILE"] = "hardened"
     symbols = Symbols(args.nm, args.program)
 
     def run(case):
@@ -223,7 +211,7 @@ def main():
             return case, "still running after a minute"
         if args.verbose:
             print(case, done.returncode, done.stderr.decode(errors="replace").strip())
-        return case, judge(case, done, symbols, args.hardened)
+        return case, judge(case, done, symbols)
 
     failed = 0
     cases = args.case or listed
