@@ -55,6 +55,14 @@ def parse_arguments():
     return parser, args
 
 
+def describe_machine():
+    """CPU, its number, kernel and libc: what a figure means without the machine's name."""
+    cpus = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.M)
+    kernel = os.uname()
+    return f"{len(cpus)} x {cpus[0] if cpus else kernel.machine}, {kernel.sysname} " \
+           f"{kernel.release.split('-')[0]}, {os.confstr('CS_GNU_LIBC_VERSION')}"
+
+
 def find_allocators(parser, args):
     """Name to library path; glibc, the first, preloads nothing."""
     found = {"glibc": None}
@@ -154,7 +162,7 @@ def main():
         results = measure(args, allocators, lambda row: None)
     else:
         with open(args.csv, "w", newline="", encoding="utf-8") as file:
-            file.write(f"# {' '.join(sys.argv)}\n# {' '.join(os.uname())}\n")
+            file.write(f"# {' '.join(sys.argv)}\n# {describe_machine()}\n")
             writer = csv.writer(file)
             writer.writerow(["workload", "allocator", "repetition", "ops_per_s", "ops_per_cpu_s",
                              "vmhwm_kib"])
