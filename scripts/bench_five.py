@@ -163,7 +163,7 @@ def main():
     else:
         with open(args.csv, "w", newline="", encoding="utf-8") as file:
             file.write(f"# {' '.join(sys.argv)}\n# {describe_machine()}\n")
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["workload", "allocator", "repetition", "ops_per_s", "ops_per_cpu_s",
                              "vmhwm_kib"])
             results = measure(args, allocators, writer.writerow)
