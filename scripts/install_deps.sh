@@ -9,9 +9,9 @@
 set -eu
 
 build="gcc libc6-dev make cmake binutils pkg-config python3 git libmimalloc2.0 ghostscript sqlite3"
-check="libcmocka-dev g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
+check="g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
-	valgrind gdb strace perl z3 vim redis-server redis-tools nginx-light wrk postgresql
+	perl z3 vim redis-server redis-tools nginx-light wrk postgresql
 	libpython3-testsuite"
 
 case ${1-} in
