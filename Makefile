@@ -22,6 +22,7 @@ configure:
 		{ cat $(BUILD)/configure.log; exit 1; }
 
 bench_% larson_%: configure
+	@cmake -DBUILD_BENCHES=ON $(BUILD) >$(BUILD)/configure.log
 	@cmake --build $(BUILD) -j$(JOBS) --target $@
 
 demo:
@@ -33,7 +34,7 @@ check:
 check-full:
 	@scripts/check.sh full
 
-bench:
+bench: all
 	@scripts/bench_five.py
 
 format:
