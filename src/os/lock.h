@@ -39,28 +39,29 @@ HK_COLD void hk_lock_wake(struct hk_lock *l);
 void hk_lock_note_taken(const struct hk_lock *l, bool tried);
 void hk_lock_note_dropped(const struct hk_lock *l);
 
-HK_INLINE void hk_lock_take(struct hk_lock *l)
+HK_INLINE void hk_lock_acquire(struct hk_lock *l)
 {
 	uint32_t expect = 0;
 
-	if (HK_CHECK_LEVEL >= 1)
-		hk_lock_note_taken(l, false);
 	if (HK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
 		    &l->state, &expect, 1, memory_order_acquire, memory_order_relaxed)))
 		hk_lock_wait(l);
+}
+
+HK_INLINE void hk_lock_take(struct hk_lock *l)
+{
+	if (HK_CHECK_LEVEL >= 1)
+		hk_lock_note_taken(l, false);
+	hk_lock_acquire(l);
 }
 
 /* A further lock of equal rank, for who takes all of them, while others hold one and only try a
  * second. */
 HK_INLINE void hk_lock_take_beside(struct hk_lock *l)
 {
-	uint32_t expect = 0;
-
 	if (HK_CHECK_LEVEL >= 1)
 		hk_lock_note_taken(l, true);
-	if (HK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
-		    &l->state, &expect, 1, memory_order_acquire, memory_order_relaxed)))
-		hk_lock_wait(l);
+	hk_lock_acquire(l);
 }
 
 HK_INLINE bool hk_lock_try(struct hk_lock *l)
