@@ -11,8 +11,7 @@ set -eu
 build="gcc libc6-dev make cmake binutils pkg-config python3 git libmimalloc2.0 ghostscript sqlite3"
 check="g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
-	perl z3 vim redis-server redis-tools nginx-light wrk postgresql
-	libpython3-testsuite"
+	perl z3 vim redis-server redis-tools nginx-light wrk postgresql"
 
 case ${1-} in
 build) wanted=$build ;;
@@ -32,10 +31,6 @@ is_there() {
 	case $1 in
 	nginx-light) is_installed nginx-light || is_installed nginx ;;
 	pkg-config) command -v pkg-config >/dev/null ;;
-	libpython3-testsuite)
-		is_installed "$(/usr/bin/python3 -c \
-			'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')"
-		;;
 	*) is_installed "$1" ;;
 	esac
 }
@@ -47,6 +42,12 @@ done
 # Node.js may come from elsewhere, whose package then conflicts with Debian's.
 if [ "$1" = check ] && ! command -v node >/dev/null; then
 	missing="$missing nodejs"
+fi
+# The package of Python's own tests has the version in its name, and no name without.
+if [ "$1" = check ]; then
+	version=$(apt-cache depends python3 | sed -n 's/.*Depends: python3\.\([0-9]*\)$/\1/p' | head -n 1)
+	testsuite="libpython3.${version:?no package python3 in the lists of apt}-testsuite"
+	is_installed "$testsuite" || missing="$missing $testsuite"
 fi
 if [ -z "$missing" ]; then
 	echo "install_deps: all packages for '$1' are installed"
