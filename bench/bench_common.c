@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define OPTION_MAX UINT64_C(1000000000000)
+
 bool bench_touch;
 
 static const char *program_name = "bench";
@@ -145,7 +147,7 @@ static _Noreturn void print_help(const char *about, const struct bench_arg *args
 		      args[i].name, args[i].min, args[i].max, args[i].value);
 	print(STDOUT_FILENO, "  %-10s write every page of every block\n", "--touch");
 	for (const struct bench_option *o = options; o && o->name; o++)
-		print(STDOUT_FILENO, "  %s\n", o->name);
+		print(STDOUT_FILENO, "  %s%s\n", o->name, o->number ? " N" : "");
 	print(STDOUT_FILENO, "HAKMEM_BENCH_PREFAULT=N: operations of warm-up that are not timed; "
 			     "unset: a tenth of the run, 0: none\n");
 	exit(0);
@@ -167,15 +169,20 @@ static uint64_t parse_number(const char *name, const char *text, uint64_t min, u
 	return value;
 }
 
-static bool take_option(const char *word, const struct bench_option *options)
+/* The words of the command line that `word` is, with its value `next` (may be NULL): 0, 1 or 2. */
+static int take_option(const char *word, const char *next, const struct bench_option *options)
 {
 	if (strcmp(word, "--touch") == 0)
 		return bench_touch = true;
 	for (const struct bench_option *o = options; o && o->name; o++) {
-		if (strcmp(word, o->name) == 0)
+		if (strcmp(word, o->name) != 0)
+			continue;
+		if (!o->number)
 			return *o->value = true;
+		*o->number = parse_number(word, next ? next : "nothing", 1, OPTION_MAX);
+		return 2;
 	}
-	return false;
+	return 0;
 }
 
 void bench_parse(int argc, char **argv, const char *about, struct bench_arg *args, size_t count,
@@ -194,8 +201,11 @@ void bench_parse(int argc, char **argv, const char *about, struct bench_arg *arg
 		if (strcmp(word, "--help") == 0)
 			print_help(about, args, count, options);
 		if (word[0] == '-') {
-			if (!take_option(word, options))
+			int words = take_option(word, argv[i + 1], options);
+
+			if (words == 0)
 				bench_usage_error("unknown option '%s'", word);
+			i += words - 1;
 			continue;
 		}
 		if (given == count)
@@ -216,7 +226,7 @@ uint64_t bench_env(const char *name, uint64_t fallback, uint64_t min, uint64_t m
 
 uint64_t bench_prefault(uint64_t fallback)
 {
-	return bench_env("HAKMEM_BENCH_PREFAULT", fallback, 0, UINT64_C(1000000000000));
+	return bench_env("HAKMEM_BENCH_PREFAULT", fallback, 0, OPTION_MAX);
 }
 
 /* ---- System ---------------------------------------------------------------------------------- */
@@ -255,7 +265,9 @@ struct bench_time bench_since(struct bench_time start)
 				    .cpu_ns = now.cpu_ns - start.cpu_ns };
 }
 
-uint64_t bench_vmhwm_kib(void)
+uint64_t bench_wall_ns(void) { return read_clock_ns(CLOCK_MONOTONIC); }
+
+uint64_t bench_status_kib(const char *name)
 {
 	char text[8192];
 	size_t length = 0;
@@ -269,8 +281,8 @@ uint64_t bench_vmhwm_kib(void)
 		length += (size_t)got;
 	close(fd);
 	text[length] = '\0';
-	line = strstr(text, "VmHWM:");
-	return line ? strtoull(line + sizeof("VmHWM:") - 1, NULL, 10) : 0;
+	line = strstr(text, name);
+	return line ? strtoull(line + strlen(name), NULL, 10) : 0;
 }
 
 /* The file whose malloc the program calls: the proof that a preload took effect. */
@@ -289,7 +301,7 @@ static const char *malloc_origin(void)
 void bench_report(uint64_t operations, struct bench_time elapsed, uint64_t warm_up,
 		  const char *program, const struct bench_arg *args, size_t count)
 {
-	uint64_t vmhwm_kib = bench_vmhwm_kib();
+	uint64_t vmhwm_kib = bench_status_kib("VmHWM:");
 	double seconds = (double)(elapsed.wall_ns ? elapsed.wall_ns : 1) / 1e9;
 	char text[512] = "";
 	size_t length = 0;

@@ -130,10 +130,11 @@ struct bench_arg {
 	uint64_t max;
 };
 
-/* A word that begins with "--". */
+/* A word that begins with "--": a switch, or with `number` one that takes the next word. */
 struct bench_option {
 	const char *name;
-	bool *value;
+	bool *value;      /* a switch is set to true */
+	uint64_t *number; /* 1…10^12; in: the default */
 };
 
 /* Reads the command line into args[] and options[] (which ends with a NULL name). --touch and
@@ -156,12 +157,14 @@ struct bench_time {
 	uint64_t cpu_ns;
 };
 struct bench_time bench_now(void);
+/* The wall clock alone, without a system call. */
+uint64_t bench_wall_ns(void);
 /* From `start` to now. */
 struct bench_time bench_since(struct bench_time start);
 
-/* Peak RSS of this process in KiB, by /proc/self/status (ru_maxrss may be the launcher's); 0 when
- * it cannot be read. */
-uint64_t bench_vmhwm_kib(void);
+/* A line of /proc/self/status in KiB, by its name with the colon; 0 when it cannot be read. The peak
+ * RSS is "VmHWM:" (ru_maxrss may be the launcher's). */
+uint64_t bench_status_kib(const char *name);
 /* Writes the result line: throughput, the parameters, times, warm-up, peak RSS, and whose malloc it
  * was. */
 void bench_report(uint64_t operations, struct bench_time elapsed, uint64_t warm_up,

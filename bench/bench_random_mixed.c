@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
 /* One thread, WS slots picked at random: a taken slot is freed, an empty one gets a block of 16 to
- * 1024 bytes. About half of the slots are live. */
+ * 1024 bytes. About half of the slots are live. With --duration it runs by the clock, and prints a
+ * CSV row an epoch before the result (bench_epoch.h). */
 #include "bench_common.h"
+#include "bench_epoch.h"
 
 enum { WIDEST = 8192 };
 
@@ -15,14 +17,20 @@ int main(int argc, char **argv)
 		{ "BENCH_MIN_SIZE", 16, 0, 0 }, /* from the environment */
 		{ "BENCH_MAX_SIZE", 1024, 0, 0 },
 	};
+	uint64_t duration_s = 0, epoch_s = 5;
+	const struct bench_option options[] = { { "--duration", .number = &duration_s },
+						{ "--epoch", .number = &epoch_s },
+						{ NULL } };
 	struct bench_slots slots;
-	uint64_t warm_up;
+	uint64_t warm_up, ops = 0;
 	struct bench_time start;
 
 	bench_parse(argc, argv,
 		    "One thread; a random slot is freed if it is taken, else filled with 16 to "
-		    "1024 bytes.\nBENCH_MIN_SIZE and BENCH_MAX_SIZE set other limits, 8 to 8192.",
-		    args, 3, NULL);
+		    "1024 bytes.\nBENCH_MIN_SIZE and BENCH_MAX_SIZE set other limits, 8 to 8192.\n"
+		    "--duration runs for N seconds instead of ITERS, with a CSV row every --epoch "
+		    "seconds.",
+		    args, 3, options);
 	args[3].value = bench_env("BENCH_MIN_SIZE", args[3].value, BENCH_SIZE_MIN, WIDEST);
 	args[4].value = bench_env("BENCH_MAX_SIZE", args[4].value, BENCH_SIZE_MIN, WIDEST);
 	if (args[3].value > args[4].value)
@@ -33,8 +41,11 @@ int main(int argc, char **argv)
 			 bench_seed(args[2].value, 0));
 	bench_slots_run(&slots, warm_up);
 	start = bench_now();
-	bench_slots_run(&slots, args[0].value);
-	bench_report(args[0].value, bench_since(start), warm_up, "random_mixed", args, 5);
+	if (duration_s)
+		ops = bench_epochs_run(&slots, duration_s, epoch_s);
+	else
+		bench_slots_run(&slots, ops = args[0].value);
+	bench_report(ops, bench_since(start), warm_up, "random_mixed", args, 5);
 	bench_slots_finish(&slots);
 	return 0;
 }
