@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: the hakmem authors
+"""The lab: runners and reports behind the program `hakmem`."""

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: the hakmem authors
+"""The command line: which commands there are, how they fail, and how they show progress.
+
+The standard library alone, and little of it: `hakmem run` stands before every start of a program.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import time
+
+COMMANDS = {
+    "run": "runs a program on hakmem",
+    "bench": "measures allocators: workloads, real programs, other suites",
+    "ab": "compares two builds, binaries or environments, with a verdict",
+    "soak": "runs for long and watches memory and speed",
+    "trace": "records what a program allocates, and replays it",
+    "report": "turns results into one HTML page, or the scorecard",
+    "options": "lists hakmem's options, their values and where those came from",
+}
+USAGE = 2  # exit status of a bad command line
+INTERRUPTED = 128 + signal.SIGINT
+
+
+class Failure(Exception):
+    """A sentence for the user, and the exit status that goes with it."""
+
+    def __init__(self, sentence, status=USAGE):
+        super().__init__(sentence)
+        self.status = status
+
+
+def fail(sentence, status=USAGE):
+    """Ends the command with a sentence on stderr."""
+    raise Failure(sentence, status)
+
+
+def note(sentence):
+    """Something that the user should know, while the command goes on."""
+    print(f"hakmem: {sentence}", file=sys.stderr)
+
+
+def parser(command, about, **more):
+    """An argparse parser whose errors are this program's."""
+    import argparse  # half of the start-up time of `hakmem run` without arguments to parse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            fail(f"{message} (see hakmem {command} --help)")
+
+    return Parser(prog=f"hakmem {command}", description=about,
+                  formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+
+
+def clock(seconds):
+    """90 as 1:30, 3700 as 1:01:40."""
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class Progress:
+    """One line on a terminal's stderr, rewritten; elsewhere a line every half minute. Shows nothing
+    in the first two seconds. `done` and `total` are in any unit that time is proportional to."""
+
+    def __init__(self, total, stream=sys.stderr):
+        self.total = total
+        self.stream = stream
+        self.start = time.monotonic()
+        self.live = stream.isatty()
+        self.shown = self.start + (2 if self.live else 0)
+        self.every = 0.2 if self.live else 30
+
+    def show(self, done, what):
+        now = time.monotonic()
+        if now < self.shown + (self.every if self.shown > self.start or not self.live else 0):
+            return
+        self.shown = now
+        spent = now - self.start
+        left = f"{clock(spent / done * (self.total - done))} left" if done else "time left unknown"
+        text = f"[{done / self.total:4.0%}] {clock(spent)} spent, {left}: {what}"
+        if self.live:
+            columns = os.get_terminal_size(self.stream.fileno()).columns
+            text = f"\r{text[:columns - 1]}\x1b[K"
+        else:
+            text += "\n"
+        self.stream.write(text)
+        self.stream.flush()
+
+    def clear(self):
+        if self.live:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+
+
+def usage():
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {about}" for name, about in COMMANDS.items())
+    return f"Usage: hakmem COMMAND …\n\n{lines}\n\nhakmem COMMAND --help tells more."
+
+
+def run(argv):
+    """The exit status of one command line."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else USAGE
+    name, *rest = argv
+    try:
+        if name not in COMMANDS:
+            fail(f"there is no command '{name}': {', '.join(COMMANDS)}")
+        return importlib.import_module(f"lab.{name}").main(rest)
+    except Failure as failure:
+        note(failure)
+        return failure.status
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("lab"):
+            raise
+        note(f"{name} needs the Python package {error.name}: "
+             f"apt-get install python3-{error.name}")
+        return 1
+    except BrokenPipeError:  # as in `hakmem options | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        note("interrupted; what was measured so far is kept")
+        return INTERRUPTED
