@@ -14,42 +14,81 @@
 /* A cached range serves requests that waste at most a quarter of what they ask for. */
 #define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 4)
 
+/* The ranges that are kept; their entries are in the registry. [lock HUGE] */
+static struct {
+	uintptr_t address[HK_HUGE_RANGES];
+	uint32_t count;
+	size_t bytes;
+	uint32_t refaults; /* takes in a row of ranges that were purged a moment ago */
+} kept;
+
 static void count_out(int64_t bytes)
 {
 	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
 }
 
-struct search {
-	size_t bytes, align;
-	struct hk_huge *best;
-};
+static struct hk_huge *kept_entry(uint32_t i) { return hk_registry_find((void *)kept.address[i]); }
 
-static bool look(struct hk_huge *e, void *arg)
+static void keep(const struct hk_huge *e)
 {
-	struct search *s = arg;
+	kept.address[kept.count++] = e->address;
+	kept.bytes += e->bytes;
+}
 
-	if (e->state == HK_HUGE_CACHED && FITS(e->bytes, s->bytes) &&
-	    (e->address & (s->align - 1)) == 0 && (s->best == NULL || e->bytes < s->best->bytes))
-		s->best = e;
-	return false;
+static void drop(const struct hk_huge *e)
+{
+	uint32_t i = 0;
+
+	while (kept.address[i] != e->address)
+		i++;
+	kept.address[i] = kept.address[--kept.count];
+	kept.bytes -= e->bytes;
+}
+
+/* The smallest cached range that fits. */
+static struct hk_huge *find_cached(size_t bytes, size_t align)
+{
+	struct hk_huge *best = NULL;
+
+	for (uint32_t i = 0; i < kept.count; i++) {
+		struct hk_huge *e = kept_entry(i);
+
+		if (e->state == HK_HUGE_CACHED && FITS(e->bytes, bytes) &&
+		    (e->address & (align - 1)) == 0 && (best == NULL || e->bytes < best->bytes))
+			best = e;
+	}
+	return best;
+}
+
+/* As for units of the pool. */
+static void note_refault(const struct hk_huge *e)
+{
+	uint32_t units = (uint32_t)(e->bytes >> HK_UNIT_SHIFT);
+
+	if (e->purged_at != 0)
+		hk_release_note_refault(units, units, e->purged_at, &kept.refaults);
 }
 
 /* Makes a cached range live again; NULL when none fits. */
-static void *from_cache(size_t bytes, size_t align, uint32_t owner, bool *zero, size_t *got)
+static void *from_cache(size_t bytes, size_t align, bool want_zero, uint32_t owner, bool *zero,
+			size_t *got)
 {
-	struct search s = { bytes, align, NULL };
+	struct hk_huge *e;
 	void *p = NULL;
 
 	hk_registry_lock();
-	hk_registry_each(look, &s);
-	if (s.best != NULL) {
-		s.best->state = HK_HUGE_LIVE;
-		s.best->owner = owner;
-		*zero = s.best->zero;
-		*got = s.best->bytes;
-		if (s.best->dirty)
-			hk_dirty_add(-(int64_t)s.best->bytes);
-		p = (void *)s.best->address;
+	e = find_cached(bytes, align);
+	if (e != NULL) {
+		drop(e);
+		if (e->zero && !want_zero)
+			note_refault(e);
+		e->state = HK_HUGE_LIVE;
+		e->owner = owner;
+		*zero = e->zero;
+		*got = e->bytes;
+		if (e->dirty)
+			hk_dirty_add(-(int64_t)e->bytes);
+		p = (void *)e->address;
 	}
 	hk_registry_unlock();
 	return p;
@@ -104,7 +143,7 @@ void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
 
 	if (bytes < size)
 		return NULL;
-	p = from_cache(bytes, align, owner, &zero, &bytes);
+	p = from_cache(bytes, align, want_zero, owner, &zero, &bytes);
 	if (p == NULL)
 		p = map_new(bytes, align, owner);
 	if (p == NULL)
@@ -133,54 +172,39 @@ size_t hk_huge_usable(const void *p, uint32_t *owner)
 	return bytes;
 }
 
-struct tally {
-	size_t bytes;
-	uint32_t ranges;
-};
-
-static bool add_cached(struct hk_huge *e, void *arg)
-{
-	struct tally *t = arg;
-
-	if (e->state != HK_HUGE_LIVE) {
-		t->bytes += e->bytes;
-		t->ranges++;
-	}
-	return false;
-}
-
 /* The entry has just left the program's hands. Called with the registry locked. */
-static bool may_keep(void)
+static bool may_keep(const struct hk_huge *e)
 {
-	struct tally t = { 0, 0 };
-
-	hk_registry_each(add_cached, &t);
-	return t.bytes <= hk_option(HK_OPT_HUGE_KEEP) && t.ranges <= HK_HUGE_RANGES;
+	return kept.count < HK_HUGE_RANGES && kept.bytes + e->bytes <= hk_option(HK_OPT_HUGE_KEEP);
 }
 
-/* Dirty pages are kept while the bound has room for all of them, else the range alone is. */
-static void retire(void *p, size_t bytes, bool keep)
+/* Dirty pages are kept while the bound has room for all of them, else the range alone is. `listed`: it
+ * is among those that are kept. */
+static void retire(void *p, size_t bytes, bool listed)
 {
 	bool dirty, gone;
 	struct hk_huge *e;
 
 	count_out(-(int64_t)bytes); /* first: the bound follows what is live */
 	dirty = hk_release_held() + bytes <= hk_release_bound();
-	gone = keep && !dirty && hk_release_purge(p, bytes) == HK_PURGED_ZERO;
-	keep = keep && (dirty || gone);
+	gone = listed && !dirty && hk_release_purge(p, bytes) == HK_PURGED_ZERO;
 	hk_registry_lock();
 	e = hk_registry_find(p);
-	if (keep) {
+	if (listed && !dirty && !gone)
+		drop(e);
+	listed = listed && (dirty || gone);
+	if (listed) {
 		e->state = HK_HUGE_CACHED;
 		e->zero = gone;
 		e->dirty = dirty;
+		e->purged_at = gone ? hk_os_now_ns() : 0;
 		if (dirty)
 			hk_dirty_add((int64_t)bytes);
 	} else {
 		hk_registry_remove(e, true);
 	}
 	hk_registry_unlock();
-	if (!keep)
+	if (!listed)
 		hk_os_unmap(p, bytes);
 	hk_release_check(bytes); /* live has fallen, and the bound with it */
 }
@@ -212,20 +236,22 @@ void hk_huge_free(void *p, struct hk_offence where)
 {
 	struct hk_huge *e;
 	size_t bytes = 0;
-	bool keep = false;
+	bool listed = false;
 
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
 		bytes = e->bytes;
 		e->state = HK_HUGE_RETIRING;
-		keep = may_keep();
+		listed = may_keep(e);
+		if (listed)
+			keep(e);
 	}
 	hk_registry_unlock();
 	if (bytes == 0)
 		hk_huge_explain(p, where); /* two threads free it at once */
 	else
-		retire(p, bytes, keep);
+		retire(p, bytes, listed);
 }
 
 void *hk_huge_resize(void *p, size_t size)
@@ -275,10 +301,15 @@ void hk_huge_free_all(uint32_t owner)
 	} while (p != NULL);
 }
 
-static bool is_dirty(struct hk_huge *e, void *arg)
+static struct hk_huge *first_cached(bool dirty_only)
 {
-	(void)arg;
-	return e->state == HK_HUGE_CACHED && e->dirty;
+	for (uint32_t i = 0; i < kept.count; i++) {
+		struct hk_huge *e = kept_entry(i);
+
+		if (e->state == HK_HUGE_CACHED && (e->dirty || !dirty_only))
+			return e;
+	}
+	return NULL;
 }
 
 size_t hk_huge_purge(void)
@@ -289,7 +320,7 @@ size_t hk_huge_purge(void)
 	size_t bytes = 0;
 
 	hk_registry_lock();
-	e = hk_registry_each(is_dirty, NULL);
+	e = first_cached(true);
 	if (e != NULL) {
 		p = (void *)e->address;
 		bytes = e->bytes;
@@ -304,17 +335,12 @@ size_t hk_huge_purge(void)
 	e->state = HK_HUGE_CACHED;
 	e->zero = purged == HK_PURGED_ZERO;
 	e->dirty = purged == HK_PURGED_NOT;
+	e->purged_at = hk_os_now_ns();
 	hk_registry_unlock();
 	if (purged == HK_PURGED_NOT)
 		return 0;
 	hk_dirty_add(-(int64_t)bytes);
 	return bytes;
-}
-
-static bool is_cached(struct hk_huge *e, void *arg)
-{
-	(void)arg;
-	return e->state == HK_HUGE_CACHED;
 }
 
 size_t hk_huge_trim(void)
@@ -325,9 +351,10 @@ size_t hk_huge_trim(void)
 		struct hk_huge *e, entry;
 
 		hk_registry_lock();
-		e = hk_registry_each(is_cached, NULL);
+		e = first_cached(false);
 		if (e == NULL)
 			break;
+		drop(e);
 		entry = *e;
 		hk_registry_remove(e, true);
 		hk_registry_unlock();
@@ -341,20 +368,41 @@ size_t hk_huge_trim(void)
 	return sum;
 }
 
-static bool settle(struct hk_huge *e, void *arg)
+/* Freed, and in the hand of a thread that is gone. */
+static bool is_stranded(struct hk_huge *e, void *arg)
 {
 	(void)arg;
-	if (e->state == HK_HUGE_RETIRING)
-		hk_dirty_add((int64_t)e->bytes);
-	if (e->state != HK_HUGE_LIVE && e->state != HK_HUGE_CACHED) {
-		e->state = HK_HUGE_CACHED;
-		e->zero = false;
-		e->dirty = true;
+	return e->state == HK_HUGE_RETIRING || e->state == HK_HUGE_PURGING;
+}
+
+static bool is_listed(const struct hk_huge *e)
+{
+	for (uint32_t i = 0; i < kept.count; i++) {
+		if (kept.address[i] == e->address)
+			return true;
 	}
 	return false;
 }
 
-void hk_huge_reset(void) { hk_registry_each(settle, NULL); }
+void hk_huge_reset(void)
+{
+	struct hk_huge *e;
+
+	while ((e = hk_registry_each(is_stranded, NULL)) != NULL) {
+		struct hk_huge entry = *e;
+
+		if (!is_listed(e)) {
+			hk_registry_remove(e, true);
+			hk_os_unmap((void *)entry.address, entry.bytes);
+			continue;
+		}
+		if (e->state == HK_HUGE_RETIRING)
+			hk_dirty_add((int64_t)e->bytes);
+		e->state = HK_HUGE_CACHED;
+		e->zero = false;
+		e->dirty = true;
+	}
+}
 
 void hk_huge_reclaim(void)
 {

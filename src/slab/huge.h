@@ -5,7 +5,8 @@
 /* BOX huge - blocks over 32 MiB, mapped one by one, and the address ranges kept for the next ones.
  * Owns:       huge blocks and cached ranges.                    Not: the table (registry).
  * Invariants: HU1 a live block is in the registry under its address
- *             HU2 cached address space is at most HUGE_KEEP, in at most HK_HUGE_RANGES ranges
+ *             HU2 kept address space is at most HUGE_KEEP, in at most HK_HUGE_RANGES ranges, and
+ *                 exactly those are listed beside the registry
  *             HU3 dirty cached bytes are part of D
  * Threads:    any.
  * Locks:      takes HK_RANK_HUGE; the kernel is called outside it, but to grow the

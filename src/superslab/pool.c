@@ -124,7 +124,7 @@ static void note_refaults(hk_unit unit, uint32_t units)
 		if (again == 0)
 			continue;
 		ss->purged &= ~again;
-		hk_release_note_refault((uint32_t)__builtin_popcount(again), ss->purged_at,
+		hk_release_note_refault((uint32_t)__builtin_popcount(again), units, ss->purged_at,
 					&ss->refaults);
 	}
 }
@@ -359,7 +359,8 @@ bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct
 			align == 1 ? best_place(run, units, wish) : align_unit(run->unit, align);
 
 		cut(run, unit, units, out);
-		note_refaults(unit, units);
+		if (wish != HK_WISH_ZERO) /* who wants zero pages would rather have purged ones */
+			note_refaults(unit, units);
 		HK_TELE(pool, take, 1);
 	}
 	hk_lock_drop(&pool.lock);
@@ -385,13 +386,32 @@ uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
 	return got;
 }
 
+/* Free units in the pool from `unit` on. */
+static uint32_t free_from(hk_unit unit)
+{
+	if (unit % HK_WINDOW_UNITS == 0 || !is_pooled(unit))
+		return 0;
+	return hk_unit_meta(unit)->run.units;
+}
+
+/* Maps more behind `end` when nothing but free units lies between it and the end of the arena. */
+static void grow_behind(hk_unit end, uint32_t units)
+{
+	uint32_t have = free_from(end), got;
+	hk_unit unit;
+
+	if (have < units && end + have == hk_arena_end() &&
+	    hk_arena_grow(units - have, &unit, &got))
+		put(unit, got);
+}
+
 bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out)
 {
 	bool fits;
 
 	hk_lock_take(&pool.lock);
-	fits = end % HK_WINDOW_UNITS != 0 && is_pooled(end) &&
-	       hk_unit_meta(end)->run.units >= units;
+	grow_behind(end, units);
+	fits = free_from(end) >= units;
 	if (fits) {
 		cut(&hk_unit_meta(end)->run, end, units, out);
 		note_refaults(end, units);

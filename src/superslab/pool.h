@@ -42,7 +42,8 @@ enum hk_pool_wish {
 bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct hk_run *out);
 /* Up to `count` single units under one lock; returns how many. */
 uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out);
-/* Exactly the units behind `end`, when all of them are free; for growth in place. */
+/* Exactly the units behind `end`, when all of them are free, or can be mapped at the end of the arena;
+ * for growth in place. */
 bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out);
 /* The first `touched` of them become dirty, the others keep their mark. */
 void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched);

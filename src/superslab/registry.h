@@ -20,12 +20,13 @@ enum hk_huge_state {
 };
 
 struct hk_huge {
-	uintptr_t address; /* of the mapping, and of the block */
-	size_t bytes;      /* of the mapping */
-	uint32_t owner;    /* id of a first-class heap, or 0 */
-	uint8_t state;     /* enum hk_huge_state */
-	bool zero;         /* cached: every byte is zero */
-	bool dirty;        /* cached: counted in D */
+	uintptr_t address;  /* of the mapping, and of the block */
+	size_t bytes;       /* of the mapping */
+	uint32_t owner;     /* id of a first-class heap, or 0 */
+	uint8_t state;      /* enum hk_huge_state */
+	bool zero;          /* cached: every byte is zero */
+	bool dirty;         /* cached: counted in D */
+	uint64_t purged_at; /* cached and zero: coarse ns */
 };
 
 /* False: there is no huge block at all. Without the lock. */

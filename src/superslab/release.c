@@ -42,13 +42,22 @@ static int64_t load(_Atomic int64_t *account)
 
 size_t hk_release_live(void) { return positive(load(&hk_out) - load(&hk_flying)); }
 
+/* Half of what was live of late; or more, while live and held together stay below that. */
+static size_t earned_cap(size_t live)
+{
+	size_t peak = atomic_load_explicit(&release.peak_live, memory_order_relaxed);
+	size_t valley = peak - hk_min(peak, live);
+
+	return hk_min(hk_max(peak / 2, valley), (size_t)hk_option(HK_OPT_EARNED));
+}
+
 size_t hk_release_bound(void)
 {
 	size_t target = (size_t)hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB) * HK_MiB;
 	size_t live = hk_release_live();
 	size_t earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
 	size_t bound = hk_option(HK_OPT_BOUND) + live / 100 * hk_option(HK_OPT_BOUND_SHARE) +
-		       hk_min(earned, hk_option(HK_OPT_EARNED));
+		       hk_min(earned, earned_cap(live));
 
 	if (target != 0 && live + bound > target)
 		return target > live ? target - live : 0;
@@ -69,10 +78,10 @@ static void decay_earned(uint64_t now)
 	atomic_store_explicit(&release.peak_live, hk_release_live(), memory_order_relaxed);
 }
 
-void hk_release_note_refault(uint32_t units, uint64_t when, uint32_t *streak)
+void hk_release_note_refault(uint32_t again, uint32_t taken, uint64_t when, uint32_t *streak)
 {
 	uint64_t now = hk_os_now_ns();
-	size_t live = hk_release_live();
+	size_t live = hk_release_live() + ((size_t)taken << HK_UNIT_SHIFT);
 	size_t peak = atomic_load_explicit(&release.peak_live, memory_order_relaxed);
 	size_t cap, earned;
 
@@ -83,11 +92,11 @@ void hk_release_note_refault(uint32_t units, uint64_t when, uint32_t *streak)
 	if (++*streak < REFAULT_STREAK)
 		return;
 	if (live > peak)
-		atomic_store_explicit(&release.peak_live, peak = live, memory_order_relaxed);
-	cap = hk_min(peak / 2, (size_t)hk_option(HK_OPT_EARNED));
+		atomic_store_explicit(&release.peak_live, live, memory_order_relaxed);
+	cap = hk_min(hk_max(peak, live), (size_t)hk_option(HK_OPT_EARNED));
 	earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
 	if (earned < cap) {
-		earned = hk_min(cap, earned + ((size_t)units << HK_UNIT_SHIFT));
+		earned = hk_min(cap, earned + ((size_t)again << HK_UNIT_SHIFT));
 		atomic_store_explicit(&release.earned, earned, memory_order_relaxed);
 		atomic_store_explicit(&release.earned_at, now, memory_order_relaxed);
 	}
@@ -125,15 +134,23 @@ static size_t purge_some(uint32_t units)
 	return purged != HK_PURGED_NOT ? (size_t)run.units << HK_UNIT_SHIFT : 0;
 }
 
+/* R2; and R1, whatever that says: in one piece, since calls cost more than pages that are not there. */
+static size_t instalment(size_t added, size_t bound)
+{
+	size_t held = hk_release_held();
+	size_t over = held - hk_min(held, bound + MAX_INSTALMENT);
+
+	return hk_max(hk_min(hk_max(2 * added, MIN_INSTALMENT), MAX_INSTALMENT), over);
+}
+
 /* The part of hk_release_check that is rare. */
 static HK_NOINLINE void pay(size_t added, size_t bound)
 {
-	size_t quota = hk_min(hk_max(2 * added, MIN_INSTALMENT), MAX_INSTALMENT);
+	size_t quota = instalment(added, bound);
 	size_t target = bound - bound / 4;
 
-	/* R1: whatever the quota says */
-	while (hk_release_held() > (quota != 0 ? target : bound + MAX_INSTALMENT)) {
-		size_t part = quota != 0 ? quota : MIN_INSTALMENT;
+	while (quota != 0 && hk_release_held() > target) {
+		size_t part = hk_max(quota, HK_UNIT_BYTES);
 		size_t done = purge_some((uint32_t)(part >> HK_UNIT_SHIFT));
 
 		if (done == 0 &&

@@ -71,8 +71,9 @@ void hk_release_tick(void);
 /* Bytes given back since the start. */
 uint64_t hk_release_purged(void);
 
-/* The pool: `units` that were purged at `when` are taken again; *streak is the SuperSlab's. */
-void hk_release_note_refault(uint32_t units, uint64_t when, uint32_t *streak);
+/* Of `taken` units, which are not counted in O yet, `again` were purged at `when`; *streak is that of
+ * the place that they come from. */
+void hk_release_note_refault(uint32_t again, uint32_t taken, uint64_t when, uint32_t *streak);
 
 /* Purges a range by the policy's means. */
 enum hk_purged hk_release_purge(void *p, size_t bytes);

@@ -231,8 +231,28 @@ static void extend(void)
 	check();
 	t_check(hk_pool_extend(u + 16, 4, &run));
 	t_check(!hk_pool_extend(u + 20, 1, &run));
-	t_check(!hk_pool_extend(hk_arena_end(), 1, &run)); /* not mapped */
 	t_equal(free_units(), 0);
+	check();
+}
+
+/* At the end of the arena there is always more, unless the system refuses. */
+static void extend_beyond_the_end(void)
+{
+	struct hk_run run = { .units = 0 };
+	hk_unit end = take_all(64) + 64, u;
+
+	t_need(end == hk_arena_end());
+	t_check(hk_pool_extend(end, 40, &run));
+	t_equal(run.unit, end);
+	t_equal(run.units, 40);
+	check();
+	u = end + 40;
+	t_equal(free_units(), hk_arena_end() - u);
+	t_check(hk_pool_extend(u, free_units() + 1, &run)); /* a part is free, a part is mapped */
+	t_equal(run.unit, u);
+	check();
+	hk_fake_fail_after(1);
+	t_check(!hk_pool_extend(run.unit + run.units, (uint32_t)free_units() + 1, &run));
 	check();
 }
 
@@ -377,6 +397,7 @@ static void windows_do_not_join(void)
 
 U_MAIN(T_CASE(po1_split_and_coalesce), T_CASE(po3_held_units_do_not_join), T_CASE(best_fit),
        T_CASE(fullest_superslab_first), T_CASE(po2_dirty_before_clean), T_CASE(po2_marks_are_kept),
-       T_CASE(aligned), T_CASE(batch), T_CASE(extend), T_CASE(dirty_is_purged_longest_first),
-       T_CASE(lazily_purged_is_not_zero), T_CASE(unmap), T_CASE(refusal_changes_nothing),
-       T_CASE(short_of_memory_looks_at_all), T_CASE(windows_do_not_join))
+       T_CASE(aligned), T_CASE(batch), T_CASE(extend), T_CASE(extend_beyond_the_end),
+       T_CASE(dirty_is_purged_longest_first), T_CASE(lazily_purged_is_not_zero), T_CASE(unmap),
+       T_CASE(refusal_changes_nothing), T_CASE(short_of_memory_looks_at_all),
+       T_CASE(windows_do_not_join))
