@@ -33,13 +33,30 @@ static void free_in_slab(struct hk_heap *h, void *p, const struct hk_located *at
 		hk_mail_free(h, at->slab, p, where);
 }
 
+/* The live span that p is the start of; NULL: it is something else. */
+HK_INLINE struct hk_span *span_at_start(const void *p)
+{
+	hk_unit unit = hk_arena_unit(p);
+
+	if (unit == HK_NO_UNIT || hk_page_word(unit) != hk_word_kind(HK_KIND_SPAN, 0) ||
+	    ((uintptr_t)p & (HK_UNIT_BYTES - 1)) != 0)
+		return NULL;
+	return hk_span_at(unit);
+}
+
 void hk_free_at(void *p, struct hk_offence where)
 {
 	/* The heap comes first: a thread that is born may get the heap that the slab belonged to when
 	 * it was looked up, and does no more. */
 	struct hk_heap *h = hk_heap_here();
-	struct hk_located at = hk_locate(p, where);
+	struct hk_span *span = span_at_start(p);
+	struct hk_located at;
 
+	if (span != NULL) {
+		hk_large_free_span(h, span);
+		return;
+	}
+	at = hk_locate(p, where);
 	switch (at.place) {
 	case HK_AT_SLAB:
 		free_in_slab(h, p, &at, where);

@@ -4,8 +4,12 @@
 
 #include <string.h>
 
+#include "os/os.h"
 #include "slab/huge.h"
 #include "superslab/release.h"
+
+/* Clearing this much takes longer than a system call and a few page faults. */
+#define PURGE_TO_CLEAR (8 * HK_MiB)
 
 static bool is_first_class(const struct hk_heap *h)
 {
@@ -40,13 +44,8 @@ static void delist(struct hk_heap *h, struct hk_span *s)
 static struct hk_span *take_span(struct hk_heap *h, uint32_t units, uint32_t align, bool want_zero,
 				 bool *zero)
 {
-	struct hk_span *s = NULL;
+	struct hk_span *s = hk_span_take(units, align, want_zero, owner_id(h), zero);
 
-	*zero = false;
-	if (align == 1 && !want_zero && !hk_heap_is_direct(h))
-		s = hk_bigcache_pop(&h->bigcache, units);
-	if (s == NULL)
-		s = hk_span_take(units, align, want_zero, owner_id(h), zero);
 	if (s == NULL) {
 		hk_huge_reclaim();
 		s = hk_span_take(units, align, want_zero, owner_id(h), zero);
@@ -54,7 +53,16 @@ static struct hk_span *take_span(struct hk_heap *h, uint32_t units, uint32_t ali
 	return s;
 }
 
-static void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t align, bool want_zero)
+/* By giving its pages back when it is large: most of what programs ask for in such pieces they don't
+ * write to soon. */
+static void clear(void *p, size_t bytes)
+{
+	if (bytes < PURGE_TO_CLEAR || !hk_os_purge(p, bytes))
+		memset(p, 0, bytes);
+}
+
+static HK_NOINLINE void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t align,
+				    bool want_zero)
 {
 	bool zero;
 	struct hk_span *s = take_span(h, units, align, want_zero, &zero);
@@ -66,7 +74,7 @@ static void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t align, bool 
 		enlist(h, s);
 	p = hk_arena_address(s->unit);
 	if (want_zero && !zero)
-		memset(p, 0, hk_span_bytes(s));
+		clear(p, hk_span_bytes(s));
 	hk_heap_note_blocks_out(h, 1);
 	return p;
 }
@@ -75,8 +83,14 @@ void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zer
 {
 	size_t units = hk_div_up(size, HK_UNIT_BYTES);
 	size_t align_units = hk_max(align >> HK_UNIT_SHIFT, 1);
+	struct hk_span *s = NULL;
 	void *p;
 
+	if (align_units == 1 && units <= HK_SPAN_MAX_UNITS &&
+	    !want_zero) /* direct heaps have none */
+		s = hk_bigcache_pop(&h->bigcache, (uint32_t)units);
+	if (HK_LIKELY(s != NULL))
+		return hk_arena_address(s->unit);
 	if (size > PTRDIFF_MAX || align > HK_MAX_ALIGN)
 		return NULL;
 	if (units + align_units - 1 <= HK_SPAN_MAX_UNITS)
@@ -95,36 +109,54 @@ static HK_NOINLINE void grow_bigcache(struct hk_heap *h, uint32_t units)
 	hk_lock_drop(&h->lock);
 }
 
-/* Keeps s in the thread's BigCache, or gives it to the pool. Returns the bytes that went there. */
-static size_t retire_span(struct hk_heap *h, struct hk_span *s)
+/* To the pool. */
+static HK_NOINLINE void give_span(struct hk_span *s)
 {
-	size_t bytes = hk_span_bytes(s), gave = 0;
+	size_t bytes = hk_span_bytes(s);
 
-	if (!hk_heap_is_direct(h)) {
-		if (hk_span_units(s) > h->bigcache.limit)
-			grow_bigcache(h, hk_span_units(s));
-		if (hk_bigcache_push(&h->bigcache, s, &gave)) {
-			if (gave != 0)
-				grow_bigcache(h, 0);
-			return gave;
-		}
-	}
 	hk_span_give(s);
-	return bytes;
+	hk_release_check(bytes);
+}
+
+static HK_NOINLINE void free_owned(struct hk_span *s)
+{
+	delist(hk_heap_by_id(s->owner), s);
+	give_span(s);
+}
+
+/* Spans have left the BigCache for the newest. */
+static HK_NOINLINE void note_overflow(struct hk_heap *h, size_t gave)
+{
+	grow_bigcache(h, 0);
+	hk_release_check(gave);
 }
 
 void hk_large_free_span(struct hk_heap *h, struct hk_span *s)
 {
-	size_t gave = hk_span_bytes(s);
+	size_t gave;
 
-	if (s->owner != 0) {
-		delist(hk_heap_by_id(s->owner), s);
-		hk_span_give(s);
-	} else {
-		gave = retire_span(h, s);
+	if (HK_UNLIKELY(s->owner != 0)) {
+		free_owned(s);
+		return;
 	}
-	if (gave != 0)
-		hk_release_check(gave);
+	if (HK_UNLIKELY(hk_span_units(s) > h->bigcache.limit) && !hk_heap_is_direct(h))
+		grow_bigcache(h, hk_span_units(s));
+	if (HK_UNLIKELY(!hk_bigcache_push(&h->bigcache, s, &gave)))
+		give_span(s);
+	else if (HK_UNLIKELY(gave != 0))
+		note_overflow(h, gave);
+}
+
+void *hk_large_promote(struct hk_span *s, size_t size)
+{
+	void *p = hk_huge_take_over(hk_arena_address(s->unit), hk_span_bytes(s), size, s->owner);
+
+	if (p == NULL)
+		return NULL;
+	if (s->owner != 0)
+		delist(hk_heap_by_id(s->owner), s);
+	hk_span_give_empty(s);
+	return p;
 }
 
 bool hk_large_resize_span(struct hk_span *s, size_t size)

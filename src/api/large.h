@@ -14,6 +14,8 @@
 void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zero);
 /* By the calling thread, whose heap is h. */
 void hk_large_free_span(struct hk_heap *h, struct hk_span *s);
+/* Makes a huge block of it, moving its pages; NULL: refused, and it is as before. */
+void *hk_large_promote(struct hk_span *s, size_t size);
 /* In place; false: it has to move. */
 bool hk_large_resize_span(struct hk_span *s, size_t size);
 

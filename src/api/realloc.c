@@ -29,11 +29,15 @@ static void *resize(void *p, const struct hk_located *at, size_t alignment, size
 	case HK_AT_SLAB:
 		return size <= at->bytes && size > at->bytes / 2 ? p : NULL;
 	case HK_AT_SPAN:
-		return hk_large_resize_span(at->span, size) ? p : NULL;
+		if (hk_large_resize_span(at->span, size))
+			return p;
+		/* pages that move are aligned to pages, no more */
+		if (size <= HK_SPAN_MAX || alignment > hk_os_page())
+			return NULL;
+		return hk_large_promote(at->span, size);
 	case HK_AT_HUGE:
 		if (size <= HK_SPAN_MAX / 2)
 			return NULL;
-		/* pages that move are aligned to pages, no more */
 		if (alignment > hk_os_page() && size > at->bytes)
 			return NULL;
 		return hk_huge_resize(p, size);

@@ -24,6 +24,10 @@ void hk_os_unmap(void *addr, size_t bytes);
  * then the old mapping is untouched. */
 void *hk_os_remap(void *addr, size_t old_bytes, size_t new_bytes, bool may_move);
 
+/* Moves the pages of a part of mappings that hk_os_map made to a new mapping, and leaves the old range
+ * mapped, and zero; NULL when refused, and then nothing has changed. */
+void *hk_os_move(void *addr, size_t bytes);
+
 /* Gives the pages back; they read as zero afterwards. false: refused (locked memory, a kernel
  * without madvise, or one found to ignore it), and the contents may be as before. */
 bool hk_os_purge(void *addr, size_t bytes);

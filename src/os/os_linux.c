@@ -148,6 +148,62 @@ void *hk_os_remap(void *addr, size_t old_bytes, size_t new_bytes, bool may_move)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+static void *move_pages(void *addr, size_t bytes)
+{
+	void *p;
+
+	count(REMAP, 1);
+	p = mremap(addr, bytes, bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* What the kernel can do, found out by trying once. Threads that race here find the same. */
+static bool works(_Atomic int *state, bool (*probe)(void))
+{
+	enum { UNKNOWN, WORKS, FAILS };
+	int now = atomic_load_explicit(state, memory_order_relaxed);
+
+	if (HK_UNLIKELY(now == UNKNOWN)) {
+		now = probe() ? WORKS : FAILS;
+		atomic_store_explicit(state, now, memory_order_relaxed);
+	}
+	return now == WORKS;
+}
+
+/* Is the old range mapped afterwards? qemu-user takes it for unmapped. */
+static bool probe_move(void)
+{
+	size_t page = hk_os_page();
+	char *p = hk_os_map(page), *q;
+	bool done;
+
+	if (!p)
+		return false;
+	q = move_pages(p, page);
+	done = q != NULL && q != p && hk_os_is_mapped(p, page);
+	if (q != NULL)
+		hk_os_unmap(q, page);
+	if (q == NULL || done)
+		hk_os_unmap(p, page);
+	return done;
+}
+
+void *hk_os_move(void *addr, size_t bytes)
+{
+	static _Atomic int state;
+	int saved_errno = errno;
+	void *p;
+
+	verify_range(addr, bytes);
+	p = works(&state, probe_move) ? move_pages(addr, bytes) : NULL;
+	errno = saved_errno;
+	return p;
+}
+
 static bool advise(void *addr, size_t bytes, int advice, enum count what)
 {
 	int saved_errno = errno;
@@ -175,22 +231,10 @@ static bool probe_purge(void)
 	return zeroes;
 }
 
-static bool purge_works(void)
-{
-	enum { UNKNOWN, WORKS, FAILS };
-	static _Atomic int state; /* threads that race here find the same */
-	int now = atomic_load_explicit(&state, memory_order_relaxed);
-
-	if (HK_UNLIKELY(now == UNKNOWN)) {
-		now = probe_purge() ? WORKS : FAILS;
-		atomic_store_explicit(&state, now, memory_order_relaxed);
-	}
-	return now == WORKS;
-}
-
 bool hk_os_purge(void *addr, size_t bytes)
 {
-	bool done = purge_works() && advise(addr, bytes, MADV_DONTNEED, PURGE);
+	static _Atomic int state;
+	bool done = works(&state, probe_purge) && advise(addr, bytes, MADV_DONTNEED, PURGE);
 
 	if (done)
 		count(PURGED_BYTES, bytes);

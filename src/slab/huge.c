@@ -112,11 +112,23 @@ static void *map_aligned(size_t bytes, size_t align)
 	return start;
 }
 
+/* A new mapping becomes a live block. */
+static bool enter(void *p, size_t bytes, uint32_t owner)
+{
+	struct hk_huge entry = {
+		.address = (uintptr_t)p, .bytes = bytes, .owner = owner, .state = HK_HUGE_LIVE
+	};
+	bool known;
+
+	hk_registry_lock();
+	known = hk_registry_insert(&entry);
+	hk_registry_unlock();
+	return known;
+}
+
 static void *map_new(size_t bytes, size_t align, uint32_t owner)
 {
 	void *p = map_aligned(bytes, align);
-	struct hk_huge entry = { .bytes = bytes, .owner = owner, .state = HK_HUGE_LIVE };
-	bool known;
 
 	if (p == NULL) { /* what is cached may stand in the way */
 		hk_huge_reclaim();
@@ -124,11 +136,7 @@ static void *map_new(size_t bytes, size_t align, uint32_t owner)
 	}
 	if (p == NULL)
 		return NULL;
-	entry.address = (uintptr_t)p;
-	hk_registry_lock();
-	known = hk_registry_insert(&entry);
-	hk_registry_unlock();
-	if (!known) {
+	if (!enter(p, bytes, owner)) {
 		hk_os_unmap(p, bytes);
 		return NULL;
 	}
@@ -252,6 +260,24 @@ void hk_huge_free(void *p, struct hk_offence where)
 		hk_huge_explain(p, where); /* two threads free it at once */
 	else
 		retire(p, bytes, listed);
+}
+
+void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t owner)
+{
+	size_t bytes = hk_align_up(size, hk_os_page());
+	char *moved = bytes >= size ? hk_os_move(from, from_bytes) : NULL;
+	char *p;
+
+	if (moved == NULL)
+		return NULL;
+	p = hk_os_remap(moved, from_bytes, bytes, true);
+	if (p != NULL && enter(p, bytes, owner)) {
+		count_out((int64_t)bytes);
+		return p;
+	}
+	memcpy(from, p != NULL ? p : moved, from_bytes);
+	hk_os_unmap(p != NULL ? p : moved, p != NULL ? bytes : from_bytes);
+	return NULL;
 }
 
 void *hk_huge_resize(void *p, size_t size)

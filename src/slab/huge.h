@@ -26,6 +26,9 @@ size_t hk_huge_usable(const void *p, uint32_t *owner);
 void hk_huge_free(void *p, struct hk_offence where);
 /* Aborts when p is a freed huge block, or points into one. */
 void hk_huge_explain(const void *p, struct hk_offence where);
+/* A block of `size` bytes with the pages of the range at `from`, which is mapped and empty afterwards;
+ * NULL: refused, and the range is as before. */
+void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t owner);
 /* Resizes, moving pages instead of bytes; NULL: refused, and the block is as before. */
 void *hk_huge_resize(void *p, size_t size);
 /* Frees all blocks of a first-class heap. */

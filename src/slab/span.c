@@ -6,9 +6,6 @@
 #include "base/tele.h"
 #include "superslab/release.h" /* hk_out */
 
-/* A cached span serves requests that waste at most an eighth of what they ask for. */
-#define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 8)
-
 static void count_out(int64_t units)
 {
 	atomic_fetch_add_explicit(&hk_out, units * (int64_t)HK_UNIT_BYTES, memory_order_relaxed);
@@ -24,14 +21,6 @@ static void mark_free(hk_unit unit, uint32_t units)
 {
 	for (uint32_t i = 0; i < units; i++)
 		hk_page_set(unit + i, hk_word_kind(HK_KIND_FREE, 0));
-}
-
-static void mark_start(const struct hk_span *s, bool live)
-{
-	uint32_t word =
-		live ? hk_word_kind(HK_KIND_SPAN, 0) : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN);
-
-	atomic_store_explicit(&hk_page_map[s->unit], word, memory_order_release);
 }
 
 struct hk_span *hk_span_around(hk_unit unit)
@@ -55,70 +44,76 @@ struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uin
 	atomic_store_explicit(&s->units, units, memory_order_relaxed);
 	s->owner = owner;
 	mark_inside(run.unit + 1, units - 1);
-	mark_start(s, true);
+	hk_span_mark(s, true);
 	count_out(units);
+	HK_TELE(span, lifo_miss, 1);
 	*zero = run.zero;
 	return s;
 }
 
-void hk_span_give(struct hk_span *s)
+static void leave(const struct hk_span *s)
 {
-	mark_start(s, false);
+	hk_span_mark(s, false);
 	mark_free(s->unit + 1, hk_span_units(s) - 1);
 	count_out(-(int64_t)hk_span_units(s));
+}
+
+void hk_span_give(struct hk_span *s)
+{
+	leave(s);
 	hk_pool_give(s->unit, hk_span_units(s), hk_span_units(s));
 }
 
-struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units)
+void hk_span_give_empty(struct hk_span *s)
+{
+	struct hk_run run = { .unit = s->unit, .units = hk_span_units(s) };
+
+	leave(s);
+	hk_pool_give_purged(&run, HK_PURGED_ZERO);
+}
+
+static struct hk_span *remove_at(struct hk_bigcache *cache, uint32_t i)
+{
+	struct hk_span *s = cache->span[i];
+
+	cache->count--;
+	for (uint32_t j = i; j < cache->count; j++)
+		cache->span[j] = cache->span[j + 1];
+	cache->units -= hk_span_units(s);
+	return s;
+}
+
+struct hk_span *hk_bigcache_search(struct hk_bigcache *cache, uint32_t units)
 {
 	for (uint32_t i = cache->count; i-- > 0;) {
-		struct hk_span *s = cache->span[i];
+		if (hk_span_fits(cache->span[i], units)) {
+			struct hk_span *s = remove_at(cache, i);
 
-		if (!FITS(s->units, units))
-			continue;
-		cache->count--;
-		for (uint32_t j = i; j < cache->count; j++)
-			cache->span[j] = cache->span[j + 1];
-		cache->units -= hk_span_units(s);
-		mark_start(s, true);
-		HK_TELE(span, lifo_hit, 1);
-		return s;
+			hk_span_mark(s, true);
+			HK_TELE(span, lifo_hit, 1);
+			return s;
+		}
 	}
-	HK_TELE(span, lifo_miss, 1);
 	return NULL;
 }
 
-static void drop_oldest(struct hk_bigcache *cache)
+bool hk_bigcache_make_room(struct hk_bigcache *cache, uint32_t units, size_t *gave)
 {
-	struct hk_span *s = cache->span[0];
-
-	cache->count--;
-	for (uint32_t j = 0; j < cache->count; j++)
-		cache->span[j] = cache->span[j + 1];
-	cache->units -= hk_span_units(s);
-	hk_span_give(s);
-}
-
-bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave)
-{
-	*gave = 0;
-	if (hk_span_units(s) > cache->limit)
+	if (units > cache->limit)
 		return false;
-	while (cache->count == HK_BIGCACHE_SPANS ||
-	       cache->units + hk_span_units(s) > cache->limit) {
-		*gave += hk_span_bytes(cache->span[0]);
-		drop_oldest(cache);
+	while (cache->count == HK_BIGCACHE_SPANS || cache->units + units > cache->limit) {
+		struct hk_span *oldest = remove_at(cache, 0);
+
+		*gave += hk_span_bytes(oldest);
+		hk_span_give(oldest);
 	}
-	mark_start(s, false);
-	cache->span[cache->count++] = s;
-	cache->units += hk_span_units(s);
 	return true;
 }
 
 void hk_bigcache_empty(struct hk_bigcache *cache)
 {
 	while (cache->count != 0)
-		drop_oldest(cache);
+		hk_span_give(remove_at(cache, 0));
 }
 
 bool hk_span_resize(struct hk_span *s, uint32_t units)

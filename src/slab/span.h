@@ -15,6 +15,7 @@
  * it the dirty side of the shared pool, where spans split and coalesce. Spans in the LIFO count as
  * out; its limit is a grant, as the bins' limits are. */
 #include "base/base.h"
+#include "base/tele.h"
 #include "superslab/arena.h"
 #include "superslab/pool.h"
 
@@ -58,12 +59,59 @@ struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uin
 			     bool *zero);
 /* To the pool. */
 void hk_span_give(struct hk_span *s);
+/* The same, when none of its pages are there any more. */
+void hk_span_give_empty(struct hk_span *s);
 
-/* From the private LIFO; NULL when nothing in it fits. */
-struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units);
+/* SP1, SP2: the first word, by whether the program has it. */
+HK_INLINE void hk_span_mark(const struct hk_span *s, bool live)
+{
+	uint32_t word =
+		live ? hk_word_kind(HK_KIND_SPAN, 0) : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN);
+
+	atomic_store_explicit(&hk_page_map[s->unit], word, memory_order_release);
+}
+
+/* A cached span serves requests that waste at most an eighth of what they ask for. */
+HK_INLINE bool hk_span_fits(const struct hk_span *s, uint32_t units)
+{
+	return hk_span_units(s) - units <= units / 8;
+}
+
+struct hk_span *hk_bigcache_search(struct hk_bigcache *cache, uint32_t units);
+bool hk_bigcache_make_room(struct hk_bigcache *cache, uint32_t units, size_t *gave);
+
+/* From the private LIFO, the newest that fits; NULL when none does. */
+HK_INLINE struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units)
+{
+	struct hk_span *s;
+
+	if (cache->count == 0)
+		return NULL;
+	s = cache->span[cache->count - 1];
+	if (HK_UNLIKELY(!hk_span_fits(s, units)))
+		return hk_bigcache_search(cache, units);
+	cache->count--;
+	cache->units -= hk_span_units(s);
+	hk_span_mark(s, true);
+	HK_TELE(span, lifo_hit, 1);
+	return s;
+}
+
 /* Into it; spans that must leave for it go to the pool, *gave is their bytes. false: s is larger than
  * the limit, and still the caller's. */
-bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave);
+HK_INLINE bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave)
+{
+	uint32_t units = hk_span_units(s);
+
+	*gave = 0;
+	if (HK_UNLIKELY(cache->count == HK_BIGCACHE_SPANS || cache->units + units > cache->limit) &&
+	    !hk_bigcache_make_room(cache, units, gave))
+		return false;
+	hk_span_mark(s, false);
+	cache->span[cache->count++] = s;
+	cache->units += units;
+	return true;
+}
 /* Gives all to the pool. */
 void hk_bigcache_empty(struct hk_bigcache *cache);
 

@@ -278,6 +278,26 @@ void *hk_os_remap(void *addr, size_t old_bytes, size_t new_bytes, bool may_move)
 	return p;
 }
 
+void *hk_os_move(void *addr, size_t bytes)
+{
+	char *p = NULL;
+	int saved;
+
+	enter(&saved);
+	check_mapped("move", addr, bytes);
+	counts.remap++;
+	os_counts.remap++;
+	if (!fails(bytes))
+		p = map_anywhere(bytes);
+	if (p != NULL) {
+		note_map((uintptr_t)p, (uintptr_t)p + bytes);
+		memcpy(p, addr, bytes);
+		madvise(addr, bytes, MADV_DONTNEED);
+	}
+	leave(saved);
+	return p;
+}
+
 bool hk_os_purge(void *addr, size_t bytes)
 {
 	bool done = false;

@@ -81,6 +81,21 @@ static void purges(void)
 	hk_os_unmap(p, 4 * page);
 }
 
+static void moves(void)
+{
+	size_t page = hk_os_page();
+	char *p = hk_os_map(4 * page), *q;
+
+	memset(p, 7, 4 * page);
+	q = hk_os_move(p + page, 2 * page);
+	t_need(q != NULL);
+	t_check(q[0] == 7 && q[2 * page - 1] == 7);
+	t_check(p[page - 1] == 7 && t_is_zero(p + page, 2 * page) && p[3 * page] == 7);
+	t_equal(hk_fake_mapped(), 6 * page);
+	hk_os_unmap(q, 2 * page);
+	hk_os_unmap(p, 4 * page);
+}
+
 static void remaps(void)
 {
 	size_t page = hk_os_page();
@@ -145,8 +160,9 @@ static void breaches_abort(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(maps_and_joins), T_CASE(fails_when_told),    T_CASE(purges),
-		T_CASE(remaps),         T_CASE(clock_stands_still), T_CASE(breaches_abort),
+		T_CASE(maps_and_joins), T_CASE(fails_when_told), T_CASE(purges),
+		T_CASE(moves),          T_CASE(remaps),          T_CASE(clock_stands_still),
+		T_CASE(breaches_abort),
 	};
 	static const size_t pages[] = { 4 * T_KiB, 16 * T_KiB, 64 * T_KiB };
 	int result = 0;

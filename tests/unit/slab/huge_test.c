@@ -158,6 +158,46 @@ static void hu2_address_space(void)
 	t_equal(atomic_load(&hk_dirty), 0);
 }
 
+/* Pages of an arena's range become a huge block; refused, at whatever step, nothing has changed. */
+static void take_over(void)
+{
+	char *from = hk_os_map(2 * T_MiB), *p = NULL;
+
+	t_fill(from, 2 * T_MiB, 9);
+	t_check(hk_huge_take_over(from, 2 * T_MiB, SIZE_MAX, 0) == NULL);
+	for (unsigned n = 1; n <= 2; n++) {
+		hk_fake_fail_after(n);
+		t_check(hk_huge_take_over(from, 2 * T_MiB, 40 * T_MiB, 0) == NULL);
+		hk_fake_fail_after(0);
+		t_check_at(t_holds(from, 2 * T_MiB, 2 * T_MiB, 9), n);
+		t_equal(hk_fake_mapped(), 2 * T_MiB);
+		t_equal(hk_huge_count().live_blocks, 0);
+	}
+	p = hk_huge_take_over(from, 2 * T_MiB, 40 * T_MiB - 5, 77);
+	t_need(p != NULL);
+	t_equal(usable(p), 40 * T_MiB);
+	t_check(t_holds(p, 2 * T_MiB, 2 * T_MiB, 9) && t_is_zero(p + 2 * T_MiB, 38 * T_MiB));
+	t_check(t_is_zero(from, 2 * T_MiB));
+	t_equal(hk_fake_mapped(), 42 * T_MiB);
+	t_equal(atomic_load(&hk_out), 40 * T_MiB);
+	hk_huge_free_all(77);
+	t_equal(hk_huge_count().live_blocks, 0);
+}
+
+/* A range that is wanted again as soon as it was purged is kept as it is. */
+static void earns(void)
+{
+	unsigned calls;
+
+	for (unsigned i = 0; i < 3; i++)
+		hk_huge_free(alloc(40 * T_MiB), where);
+	calls = hk_fake_counts().purge;
+	for (unsigned i = 0; i < 10; i++)
+		hk_huge_free(alloc(40 * T_MiB), where);
+	t_equal(hk_fake_counts().purge, calls);
+	t_equal(hk_release_held(), 40 * T_MiB);
+}
+
 static void resize(void)
 {
 	char *p = alloc(10 * T_MiB), *q;
@@ -314,5 +354,5 @@ static void free_all_of_an_owner(void)
 
 U_MAIN(T_CASE(hu1_alloc_and_free), T_CASE(overflow), T_CASE(aligned), T_CASE(cache_fits),
        T_CASE(hu3_dirty), T_CASE(purge_refused_at_free), T_CASE(hu2_address_space), T_CASE(resize),
-       T_CASE(refused_resize), T_CASE(refused_map), T_CASE(reclaim), T_CASE(refused_registry),
-       T_CASE(messages), T_CASE(free_all_of_an_owner))
+       T_CASE(take_over), T_CASE(earns), T_CASE(refused_resize), T_CASE(refused_map),
+       T_CASE(reclaim), T_CASE(refused_registry), T_CASE(messages), T_CASE(free_all_of_an_owner))

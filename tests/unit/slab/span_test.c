@@ -136,6 +136,24 @@ static void sp1_resize(void)
 	t_equal(atomic_load(&hk_out), 0);
 }
 
+/* Its pages were moved away: what comes back is not dirty, and known to be zero. */
+static void give_empty(void)
+{
+	struct hk_span *s = take(20);
+	int64_t dirty = atomic_load(&hk_dirty);
+	hk_unit unit = s->unit;
+	bool zero = false;
+
+	hk_span_give_empty(s);
+	t_equal(atomic_load(&hk_dirty), dirty);
+	t_equal(atomic_load(&hk_out), 0);
+	t_equal(hk_page_word(unit), hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN | HK_WORD_POOLED));
+	check_pool();
+	s = hk_span_take(20, 1, true, 0, &zero);
+	t_check(s != NULL && zero);
+	hk_span_give(s);
+}
+
 /* ---- BigCache ---- */
 
 static void sp2_push_and_pop(void)
@@ -231,5 +249,5 @@ static void sp3_random(void)
 }
 
 U_MAIN(T_CASE(sp1_take_and_give), T_CASE(zero_is_known), T_CASE(aligned), T_CASE(refused),
-       T_CASE(sp1_resize), T_CASE(sp2_push_and_pop), T_CASE(sp3_limit), T_CASE(sp3_number),
-       T_CASE(sp3_random))
+       T_CASE(sp1_resize), T_CASE(give_empty), T_CASE(sp2_push_and_pop), T_CASE(sp3_limit),
+       T_CASE(sp3_number), T_CASE(sp3_random))
