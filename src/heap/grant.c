@@ -9,6 +9,8 @@
 /* The budget of a heap's bins: a quarter of what is out (docs/experiments/0003); or its share in an
  * eighth of the bound, at least this much. */
 #define MIN_BUDGET (64 * HK_KiB)
+/* A bin that overflows twice in a row is worth less, but not less than this (docs/experiments/0006). */
+#define LEAST_BYTES (16 * HK_KiB)
 /* Refused grants between two looks for bins that idle (docs/experiments/0004). */
 #define REFUSALS 64u
 
@@ -79,7 +81,11 @@ void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
 	size_t size = hk_class_size(bin), may = budget(h);
 	size_t first = hk_max(FIRST_BYTES / size, 1);
 
-	if (overflow && h->granted > may) { /* less is out than when it was granted */
+	if (overflow && h->class[bin].flushed && !h->class[bin].refilled &&
+	    limit * size > LEAST_BYTES) {
+		halve(h,
+		      bin); /* the second overflow in a row: the program wants none of them back */
+	} else if (overflow && h->granted > may) { /* less is out than when it was granted */
 		if (limit * size > may / 4)
 			halve(h, bin);
 		if (++h->refusals >= REFUSALS)
