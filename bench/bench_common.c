@@ -57,6 +57,18 @@ void bench_usage_error(const char *format, ...)
 	exit(2);
 }
 
+void bench_input_error(const char *format, ...)
+{
+	va_list list;
+
+	print(STDERR_FILENO, "%s: ", program_name);
+	va_start(list, format);
+	say(STDERR_FILENO, format, list);
+	va_end(list);
+	print(STDERR_FILENO, "\n");
+	exit(2);
+}
+
 void bench_damaged(const unsigned char *block, uint8_t tag)
 {
 	print(STDERR_FILENO,

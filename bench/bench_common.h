@@ -147,6 +147,8 @@ uint64_t bench_env(const char *name, uint64_t fallback, uint64_t min, uint64_t m
 uint64_t bench_prefault(uint64_t fallback);
 /* Ends the program with a sentence about itself and exit status 2. */
 _Noreturn void bench_usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same about what it was given to read. */
+_Noreturn void bench_input_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Zeroed memory that does not come from the allocator. */
 void *bench_map(size_t size);

@@ -339,10 +339,12 @@ static bool is_legacy(const char *name)
 	return false;
 }
 
-/* The benchmark programs have variables of their own. */
-static bool is_benchmark(const char *name)
+/* The benchmark programs and the trace recorder have variables of their own. */
+static bool is_lab(const char *name)
 {
-	return strncmp(name, PREFIX "BENCH_", PREFIX_LENGTH + sizeof("BENCH_") - 1) == 0;
+	name += PREFIX_LENGTH;
+	return strncmp(name, "BENCH_", sizeof("BENCH_") - 1) == 0 ||
+	       strncmp(name, "TRACE_", sizeof("TRACE_") - 1) == 0;
 }
 
 static void read_variable(const char *name, const char *text)
@@ -355,7 +357,7 @@ static void read_variable(const char *name, const char *text)
 			put_value(id, value, HK_FROM_ENVIRONMENT);
 		else
 			warn_bad_value(id, text);
-	} else if (!is_legacy(name) && !is_benchmark(name)) {
+	} else if (!is_legacy(name) && !is_lab(name)) {
 		warn_unknown(name);
 	}
 }

@@ -65,6 +65,7 @@ static void values(void)
 		  NULL },
 		{ { "HAKMEM_BOUND=1M", "HAKMEM_BOUND=2M" }, false, ON(BOUND), 2 * T_MiB, NULL },
 		{ { "HAKMEM_BENCH_OPERATIONS=12" }, false, ON(BOUND), 6291456, NULL },
+		{ { "HAKMEM_TRACE_LIMIT=12" }, false, ON(BOUND), 6291456, NULL },
 	};
 
 	run_trials(trials, T_COUNT(trials));
