@@ -3,6 +3,7 @@
 """What a figure means without the machine's name: CPU, kernel, libc, commit, flags; and how much
 of the machine others used while something was measured."""
 
+import json
 import os
 import re
 import shlex
@@ -44,15 +45,22 @@ def _commit():
 
 
 def _flags():
-    """Flavour and compiler flags of the build tree."""
-    cache = dict(re.findall(r"^(CMAKE_BUILD_TYPE|CMAKE_C_COMPILER|EXTRA_CFLAGS|CMAKE_C_FLAGS_\w+)"
-                            r":\w+=(.*)$", _read(places.build_dir() / "CMakeCache.txt"), re.M))
-    if not cache:
+    """Flavour, compiler and optimisation of the build tree, as its library is compiled."""
+    tree = places.build_dir()
+    try:
+        commands = json.loads(_read(tree / "compile_commands.json"))
+    except ValueError:
         return ""
-    kind = cache.get("CMAKE_BUILD_TYPE", "")
-    words = [places.build_dir().name, Path(cache.get("CMAKE_C_COMPILER", "cc")).name,
-             cache.get(f"CMAKE_C_FLAGS_{kind.upper()}", ""), cache.get("EXTRA_CFLAGS", "")]
-    return " ".join(word for word in words if word)
+    ours = [c for c in commands if Path(c["file"]).parent.parent == places.ROOT / "src"]
+    if not ours:
+        return ""
+    compiler, *words = shlex.split(ours[0]["command"])
+    extra = re.search(r"^EXTRA_CFLAGS:\w+=(.*)$", _read(tree / "CMakeCache.txt"), re.M)
+    extra = shlex.split(extra[1]) if extra else []
+    version = "".join(re.findall(r'^set\(CMAKE_C_COMPILER_VERSION "(.*)"\)', "".join(
+        map(_read, sorted(tree.glob("CMakeFiles/*/CMakeCCompiler.cmake")))), re.M)[:1])
+    return " ".join([tree.name, Path(compiler).name, version,
+                     *(w for w in words if w[:2] in ("-O", "-g", "-m") or w in extra)])
 
 
 def command_line():
