@@ -98,7 +98,8 @@ def arm(spec):
         library = places.library().resolve()
     if library and re.search(r"[\s:]", str(library)):
         cli.fail(f"'{spec}': LD_PRELOAD takes no path with a space or a colon")
-    return Arm(spec or "hakmem", library, program, variables)
+    shown = spec.replace(f"{places.ROOT}/", "") or "hakmem"
+    return Arm(shown, library, program, variables)
 
 
 def workload_jobs(texts):
@@ -123,6 +124,7 @@ def program_job(words, pinned):
     path = shutil.which(words[0])
     if not path:
         cli.fail(f"{words[0]}: not found, or not executable")
+    places.bench("measure")  # before anything is made
     return Job(Path(path).name, shlex.join(words[1:]), [path, *words[1:]], {}, pinned, False)
 
 

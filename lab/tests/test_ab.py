@@ -47,7 +47,8 @@ def test_specs(tmp_path):
     assert named.env() == {"LD_PRELOAD": str(ours), "HAKMEM_BOUND": "1M", "X": "a=b"}
     assert ab.arm(f"build:{places.build_dir()}").library == ours
     program = places.bench("larson_hakmem")
-    assert ab.arm(f"bin:{program}") == (f"bin:{program}", None, program.resolve(), {})
+    assert ab.arm(f"bin:{program}") == (
+        f"bin:build/{places.build_dir().name}/bench/larson_hakmem", None, program.resolve(), {})
     both = ab.arm(f"bin:{program},lib:{ours}")
     assert (both.library, both.program) == (ours, program.resolve())
     spaced = tmp_path / "a b.so"
