@@ -2,7 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #ifndef HAKMEM_BENCH_COMMON_H
 #define HAKMEM_BENCH_COMMON_H
-/* What the five workloads share: a cheap generator, the clock, stamps in blocks, arguments, and the
+/* What the workloads share: a cheap generator, the clock, stamps in blocks, arguments, and the
  * result line.
  *
  * An operation is one malloc or one free, in every workload. The programs call the standard names,
@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+
+#include "bench_latency.h"
 
 /* A stamp keeps a block's size beside an 8-bit tag in its first four bytes. */
 enum {
@@ -86,10 +88,12 @@ static inline void bench_check(const unsigned char *block, uint8_t tag)
 
 _Noreturn void bench_no_memory(size_t size);
 
-/* malloc with a stamp, free with a check. No memory ends the program with a sentence. */
-static inline unsigned char *bench_malloc(size_t size, uint8_t tag)
+/* malloc with a stamp, free with a check. No memory ends the program with a sentence. `l` gets the
+ * time of the call alone; a constant NULL leaves the timing out (bench_latency.h). */
+static inline __attribute__((always_inline)) unsigned char *
+bench_malloc_timed(size_t size, uint8_t tag, struct bench_latency *l)
 {
-	unsigned char *block = malloc(size);
+	unsigned char *block = bench_timed_malloc(l, size);
 
 	if (__builtin_expect(block == NULL, 0))
 		bench_no_memory(size);
@@ -97,13 +101,24 @@ static inline unsigned char *bench_malloc(size_t size, uint8_t tag)
 	return block;
 }
 
-static inline void bench_free(unsigned char *block, uint8_t tag)
+static inline __attribute__((always_inline)) void
+bench_free_timed(unsigned char *block, uint8_t tag, struct bench_latency *l)
 {
 	bench_check(block, tag);
-	free(block);
+	bench_timed_free(l, block);
 }
 
-/* ---- Slots: the steady state that four of the workloads have --------------------------------- */
+static inline unsigned char *bench_malloc(size_t size, uint8_t tag)
+{
+	return bench_malloc_timed(size, tag, NULL);
+}
+
+static inline void bench_free(unsigned char *block, uint8_t tag)
+{
+	bench_free_timed(block, tag, NULL);
+}
+
+/* ---- Slots: the steady state that three of the workloads have --------------------------------- */
 
 struct bench_slots {
 	unsigned char **slot; /* `count` pointers, NULL = free */
@@ -111,6 +126,7 @@ struct bench_slots {
 	size_t size_min;
 	size_t size_span; /* sizes are size_min … size_min + size_span - 1 */
 	struct bench_rng rng;
+	struct bench_latency *latency; /* NULL: not timed */
 };
 
 void bench_slots_init(struct bench_slots *s, size_t count, size_t size_min, size_t size_max,
@@ -130,11 +146,12 @@ struct bench_arg {
 	uint64_t max;
 };
 
-/* A word that begins with "--": a switch, or with `number` one that takes the next word. */
+/* A word that begins with "--": a switch, or with `number` or `text` one that takes the next word. */
 struct bench_option {
 	const char *name;
 	bool *value;      /* a switch is set to true */
 	uint64_t *number; /* 1…10^12; in: the default */
+	const char **text;
 };
 
 /* Reads the command line into args[] and options[] (which ends with a NULL name). --touch and
