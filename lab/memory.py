@@ -12,7 +12,7 @@ from lab import cli, places, rounds, runs, workloads
 
 COLUMNS = "workload,arguments,allocator,repetition,time_s,rss_kib".split(",")
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
-CYCLES, BYTES = 2, 64 << 20
+CYCLES, BYTES = 2, 32 << 20
 
 
 class Sampler:
