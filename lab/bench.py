@@ -72,7 +72,8 @@ def make_parser():
                         help="hakmem's profiles speed and lean, too")
     parser.add_argument("--out", type=Path, metavar="DIR", help="results go there")
     parser.add_argument("--resume", type=Path, metavar="DIR",
-                        help="goes on with an interrupted run, as that was started")
+                        help="goes on with an interrupted run, as that was started; also "
+                             "measures again what others disturbed")
     parser.add_argument("--report", action="store_true", help="makes a page of the results")
     modes = parser.add_mutually_exclusive_group()
     for name, (_, _, about) in MODES.items():
