@@ -88,12 +88,10 @@ static inline void bench_check(const unsigned char *block, uint8_t tag)
 
 _Noreturn void bench_no_memory(size_t size);
 
-/* malloc with a stamp, free with a check. No memory ends the program with a sentence. `l` gets the
- * time of the call alone; a constant NULL leaves the timing out (bench_latency.h). */
-static inline __attribute__((always_inline)) unsigned char *
-bench_malloc_timed(size_t size, uint8_t tag, struct bench_latency *l)
+/* malloc with a stamp, free with a check. No memory ends the program with a sentence. */
+static inline unsigned char *bench_malloc(size_t size, uint8_t tag)
 {
-	unsigned char *block = bench_timed_malloc(l, size);
+	unsigned char *block = malloc(size);
 
 	if (__builtin_expect(block == NULL, 0))
 		bench_no_memory(size);
@@ -101,24 +99,38 @@ bench_malloc_timed(size_t size, uint8_t tag, struct bench_latency *l)
 	return block;
 }
 
-static inline __attribute__((always_inline)) void
-bench_free_timed(unsigned char *block, uint8_t tag, struct bench_latency *l)
+static inline void bench_free(unsigned char *block, uint8_t tag)
 {
+	bench_check(block, tag);
+	free(block);
+}
+
+/* The same; `l` gets the time of the call alone. A loop that is not timed passes a constant NULL, and
+ * is compiled without a trace of this. */
+static inline unsigned char *bench_malloc_timed(size_t size, uint8_t tag, struct bench_latency *l)
+{
+	unsigned char *block;
+
+	if (!l)
+		return bench_malloc(size, tag);
+	block = bench_timed_malloc(l, size);
+	if (__builtin_expect(block == NULL, 0))
+		bench_no_memory(size);
+	bench_stamp(block, size, tag);
+	return block;
+}
+
+static inline void bench_free_timed(unsigned char *block, uint8_t tag, struct bench_latency *l)
+{
+	if (!l) {
+		bench_free(block, tag);
+		return;
+	}
 	bench_check(block, tag);
 	bench_timed_free(l, block);
 }
 
-static inline unsigned char *bench_malloc(size_t size, uint8_t tag)
-{
-	return bench_malloc_timed(size, tag, NULL);
-}
-
-static inline void bench_free(unsigned char *block, uint8_t tag)
-{
-	bench_free_timed(block, tag, NULL);
-}
-
-/* ---- Slots: the steady state that three of the workloads have --------------------------------- */
+/* ---- Slots: the steady state that three of the workloads have ------------------------------- */
 
 struct bench_slots {
 	unsigned char **slot; /* `count` pointers, NULL = free */
@@ -146,7 +158,7 @@ struct bench_arg {
 	uint64_t max;
 };
 
-/* A word that begins with "--": a switch, or with `number` or `text` one that takes the next word. */
+/* A word that begins with "--": a switch; with `number` or `text` one that takes the next word. */
 struct bench_option {
 	const char *name;
 	bool *value;      /* a switch is set to true */

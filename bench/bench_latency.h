@@ -76,7 +76,7 @@ static inline uint64_t bench_ticks_end(void)
 
 /* ---- Buckets --------------------------------------------------------------------------------- */
 
-/* Below 32 a bucket is one value; above, the five bits behind the highest one tell buckets apart. */
+/* Below 32 a bucket is one value; above, the five bits behind the highest tell buckets apart. */
 static inline unsigned bench_latency_bucket(uint64_t ticks)
 {
 	unsigned octave;
@@ -98,29 +98,19 @@ static inline void bench_latency_count(uint64_t *count, uint64_t begin, uint64_t
 
 /* ---- Timed calls ----------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) void *bench_timed_malloc(struct bench_latency *l,
-								      size_t size)
+static inline void *bench_timed_malloc(struct bench_latency *l, size_t size)
 {
-	uint64_t begin;
-	void *p;
+	uint64_t begin = bench_ticks_begin();
+	void *p = malloc(size);
 
-	if (!l)
-		return malloc(size);
-	begin = bench_ticks_begin();
-	p = malloc(size);
 	bench_latency_count(l->malloc_count, begin, bench_ticks_end());
 	return p;
 }
 
-static inline __attribute__((always_inline)) void bench_timed_free(struct bench_latency *l, void *p)
+static inline void bench_timed_free(struct bench_latency *l, void *p)
 {
-	uint64_t begin;
+	uint64_t begin = bench_ticks_begin();
 
-	if (!l) {
-		free(p);
-		return;
-	}
-	begin = bench_ticks_begin();
 	free(p);
 	bench_latency_count(l->free_count, begin, bench_ticks_end());
 }

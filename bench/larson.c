@@ -39,16 +39,15 @@ static size_t stopped;
 /* A block's tag must not depend on its slot, since shuffling moves blocks: its size decides. */
 static uint8_t tag_of(size_t size) { return (uint8_t)(size * 7 + 1); }
 
-static inline __attribute__((always_inline)) unsigned char *
-chunk_new(struct lane *l, uint64_t random, struct bench_latency *latency)
+static inline unsigned char *chunk_new(struct lane *l, uint64_t random,
+				       struct bench_latency *latency)
 {
 	size_t size = l->size_min + bench_high(random, l->size_span);
 
 	return bench_malloc_timed(size, tag_of(size), latency);
 }
 
-static inline __attribute__((always_inline)) void chunk_free(unsigned char *chunk,
-							     struct bench_latency *latency)
+static inline void chunk_free(unsigned char *chunk, struct bench_latency *latency)
 {
 	uint32_t head;
 
@@ -71,7 +70,10 @@ static inline __attribute__((always_inline)) void replace_loop(struct lane *l, s
 	l->rng = rng;
 }
 
-static void replace(struct lane *l, size_t count) { replace_loop(l, count, NULL); }
+static __attribute__((noinline)) void replace(struct lane *l, size_t count)
+{
+	replace_loop(l, count, NULL);
+}
 
 static __attribute__((noinline)) void replace_timed(struct lane *l, size_t count)
 {

@@ -41,15 +41,17 @@ def note(sentence):
     print(f"hakmem: {sentence}", file=sys.stderr)
 
 
-def parser(command, about, **more):
-    """An argparse parser whose errors are this program's."""
+def parser(command, about, prog=None, **more):
+    """An argparse parser whose errors are this program's. prog: of a script beside `hakmem`."""
     import argparse  # half of the start-up time of `hakmem run` without arguments to parse
+
+    prog = prog or f"hakmem {command}"
 
     class Parser(argparse.ArgumentParser):
         def error(self, message):
-            fail(f"{message} (see hakmem {command} --help)")
+            fail(f"{message} (see {prog} --help)")
 
-    return Parser(prog=f"hakmem {command}", description=about,
+    return Parser(prog=prog, description=about,
                   formatter_class=argparse.RawDescriptionHelpFormatter, **more)
 
 
@@ -116,19 +118,25 @@ def run(argv):
         print(usage())
         return 0 if argv else USAGE
     name, *rest = argv
+    if name not in COMMANDS:
+        note(f"there is no command '{name}': {', '.join(COMMANDS)}")
+        return USAGE
+    return guard(name, "main", rest)
+
+
+def guard(module, function, argv):
+    """The exit status of lab/<module>'s function: failures and interruptions become sentences."""
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        if name not in COMMANDS:
-            fail(f"there is no command '{name}': {', '.join(COMMANDS)}")
-        return importlib.import_module(f"lab.{name}").main(rest)
+        return getattr(importlib.import_module(f"lab.{module}"), function)(argv)
     except Failure as failure:
         note(failure)
         return failure.status
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("lab"):
             raise
-        note(f"{name} needs the Python package {error.name}: "
+        note(f"this needs the Python package {error.name}: "
              f"apt-get install python3-{error.name}")
         return 1
     except BrokenPipeError:  # as in `hakmem options | head`
