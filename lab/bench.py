@@ -27,7 +27,7 @@ MODES = {
     "instructions": ("instructions", 1, "instructions an operation, by callgrind"),
     "memory": ("memory", 3, "resident memory over time, of the phase-shift workload"),
     "latency": ("latency", 5, "times of single calls of malloc and free"),
-    "programs": ("programs", 5, "gcc, python3, redis, sqlite3, node and postgres"),
+    "programs": ("real_programs", 5, "gcc, python3, redis, sqlite3, node and postgres"),
 }
 SUITES = {"mimalloc-bench": ("mimalloc_bench", 3)}
 

@@ -113,7 +113,8 @@ def main(plan):
     progress.clear()
     rounds.show(["", *NAMED, "other", "a M ops", "2nd half", "inside"], lines, left=1)
     print("\nCalls of the whole run, less those of the program with one operation; a M ops: mmap, "
-          "munmap and\nmadvise in a million operations; 2nd half: how many calls more\nthan a run of half the length; inside: as "
-          "hakmem counts them, with !\nwhere that differs from strace.")
+          "munmap and\nmadvise in a million operations; 2nd half: how many calls more than a run "
+          "of half the length\n(either frees all at its end); inside: as hakmem counts them, with "
+          "! where strace sees others.")
     print(f"\nEvery run: {places.shown(folder / 'syscalls.csv')}")
     return folder, 0 if whole else 1

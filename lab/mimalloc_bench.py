@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: the hakmem authors
-"""hakmem bench --suite mimalloc-bench --from DIR: the programs of a mimalloc-bench that the user has
-built (its out/bench), with the arguments that its bench.sh gives them.
+"""hakmem bench --suite mimalloc-bench --from DIR: the programs of a mimalloc-bench that the user
+has built (its out/bench), with the arguments that its bench.sh gives them.
 
 Some run by the clock and print what they did in it: of these, the time is what they say a fixed
 amount of work would have taken, as there.
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, NamedTuple
 
-from lab import cli, places, programs, rounds, runs
+from lab import cli, places, real_programs, rounds, runs
 
 TIMEOUT_S = 300
 
@@ -131,14 +131,14 @@ def run(test, allocator, top, cpus):
         done = runs.execute(words, timeout=TIMEOUT_S, cwd=folder)
         others = meter.since()
         if done.status != "ok":
-            return programs.ProgramRun(done.status, output=done.output, errors=done.errors)
+            return real_programs.ProgramRun(done.status, output=done.output, errors=done.errors)
         report = dict(word.split("=", 1) for word in path.read_text().split())
     wall = float(report["wall_s"])
     if test.relative:
         wall = test.relative(done.output)
         if wall is None:
-            return programs.ProgramRun("no result", output=done.output, errors=done.errors)
-    return programs.ProgramRun("ok", wall, float(report["user_s"]) + float(report["sys_s"]),
+            return real_programs.ProgramRun("no result", output=done.output, errors=done.errors)
+    return real_programs.ProgramRun("ok", wall, float(report["user_s"]) + float(report["sys_s"]),
                                int(report["vmhwm_kib"]), int(report["minflt"]), *others,
                                done.output, done.errors)
 
@@ -155,7 +155,7 @@ def main(plan):
     progress = cli.Progress(len(todo))
     redo = rounds.Redo(len(todo))
     found, failed = {}, {}
-    with rounds.opened(folder / "programs.csv", "programs", programs.COLUMNS, plan.allocators,
+    with rounds.opened(folder / "programs.csv", "programs", real_programs.COLUMNS, plan.allocators,
                        repetitions=plan.repetitions, suite="mimalloc-bench", cpus=cpus) as writer:
         for number, (repetition, test, allocator) in enumerate(todo):
             progress.show(number, f"{test.name}, {allocator.name}")
@@ -172,7 +172,7 @@ def main(plan):
             else:
                 failed[name] = one.status
     progress.clear()
-    programs.table(found, [a.name for a in plan.allocators], [t.name for t in chosen])
+    real_programs.table(found, [a.name for a in plan.allocators], [t.name for t in chosen])
     print(f"\nMedians of {plan.repetitions}; below 1 is less than glibc. Tests that run by the "
           "clock: wall s is what a fixed\namount of work would have taken.")
     for (test, allocator), status in failed.items():

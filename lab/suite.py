@@ -8,6 +8,7 @@ from lab import cli, places, results, rounds, runs, stats
 
 COLUMNS = ("workload,arguments,threads,allocator,repetition,status,ops,ops_per_s,ops_per_cpu_s,"
            "wall_s,cpu_s,peak_kib,steal_percent,foreign_percent,disturbed").split(",")
+WARM_UP_SHARE = 10  # of a run
 FEW = 3  # undisturbed repetitions below which a figure is marked
 
 
@@ -47,8 +48,8 @@ def run_all(plan, folder, writer, done):
     failed = set()
     for number, (repetition, workload, allocator) in enumerate(todo):
         progress.show(number, f"{workload.name} {workload.label(plan.ops)}, {allocator.name}")
-        if repetition < 0:
-            measure(workload, allocator, plan.ops, plan.cpu)
+        if repetition < 0:  # short: it fills the page cache, and wakes the CPU up
+            measure(workload, allocator, (plan.ops or workload.ops) // WARM_UP_SHARE, plan.cpu)
             continue
         for run in redo.attempts(lambda w=workload, a=allocator: measure(w, a, plan.ops, plan.cpu)):
             writer.row(workload=workload.name, arguments=workload.label(plan.ops),

@@ -25,7 +25,8 @@ fail() {
 case $runs in
 '' | *[!0-9]* | 0*) fail "RUNS must be a number above 0, and is '$runs'" ;;
 esac
-[ -x "$bench" ] || fail "there is no program $bench: build it first (make bench_random_mixed_hakmem)"
+[ -x "$bench" ] ||
+	fail "there is no program $bench: build it first (make bench_random_mixed_hakmem)"
 
 # Whatever begins so: options come and go, and a list would miss one.
 for name in $(env | sed -n 's/^\(HAKMEM_[A-Za-z0-9_]*\|BENCH_[A-Z]*_SIZE\|LD_PRELOAD\)=.*/\1/p'); do

@@ -293,8 +293,9 @@ def main(plan):
                            repetitions=plan.repetitions) as writer:
             found = run_all(bench, ready, plan, folder, writer)
     table(found, names, [p.name for p in ready])
-    print(f"\nMedians of {plan.repetitions}; ratios to glibc's, where below 1 is less. CPU time and "
-          "peak RSS of redis and postgres\nare the server's, wall time that of its clients' work; "
+    print(f"\nMedians of {plan.repetitions}; ratios to glibc's, where below 1 is less. CPU "
+          "time and peak RSS of redis and postgres\nare the server's, wall time that of its "
+          "clients' work; "
           "the peak is that of the largest process.")
     print(f"\nEvery run: {places.shown(folder / 'programs.csv')}")
     return folder, 0 if all(found.values()) else 1
