@@ -101,7 +101,8 @@ void bench_slots_init(struct bench_slots *s, size_t count, size_t size_min, size
 	s->rng = rng;
 }
 
-void bench_slots_run(struct bench_slots *s, uint64_t operations)
+static inline __attribute__((always_inline)) void
+run_slots(struct bench_slots *s, uint64_t operations, struct bench_latency *l)
 {
 	struct bench_rng rng = s->rng;
 	unsigned char **slot = s->slot;
@@ -111,15 +112,34 @@ void bench_slots_run(struct bench_slots *s, uint64_t operations)
 		size_t k = bench_low(random, s->count);
 
 		if (slot[k]) {
-			bench_free(slot[k], (uint8_t)k);
+			bench_free_timed(slot[k], (uint8_t)k, l);
 			slot[k] = NULL;
 		} else {
 			size_t size = s->size_min + bench_high(random, s->size_span);
 
-			slot[k] = bench_malloc(size, (uint8_t)k);
+			slot[k] = bench_malloc_timed(size, (uint8_t)k, l);
 		}
 	}
 	s->rng = rng;
+}
+
+/* The loop is there twice: that which is not timed holds nothing of the timing. */
+static __attribute__((noinline)) void run_slots_timed(struct bench_slots *s, uint64_t operations)
+{
+	run_slots(s, operations, s->latency);
+}
+
+static __attribute__((noinline)) void run_slots_untimed(struct bench_slots *s, uint64_t operations)
+{
+	run_slots(s, operations, NULL);
+}
+
+void bench_slots_run(struct bench_slots *s, uint64_t operations)
+{
+	if (s->latency)
+		run_slots_timed(s, operations);
+	else
+		run_slots_untimed(s, operations);
 }
 
 void bench_slots_finish(struct bench_slots *s)
@@ -147,7 +167,10 @@ static _Noreturn void print_help(const char *about, const struct bench_arg *args
 		      args[i].name, args[i].min, args[i].max, args[i].value);
 	print(STDOUT_FILENO, "  %-10s write every page of every block\n", "--touch");
 	for (const struct bench_option *o = options; o && o->name; o++)
-		print(STDOUT_FILENO, "  %s%s\n", o->name, o->number ? " N" : "");
+		print(STDOUT_FILENO, "  %s%s\n", o->name,
+		      o->number ? " N"
+		      : o->text ? " FILE"
+				: "");
 	print(STDOUT_FILENO, "HAKMEM_BENCH_PREFAULT=N: operations of warm-up that are not timed; "
 			     "unset: a tenth of the run, 0: none\n");
 	exit(0);
@@ -177,8 +200,14 @@ static int take_option(const char *word, const char *next, const struct bench_op
 	for (const struct bench_option *o = options; o && o->name; o++) {
 		if (strcmp(word, o->name) != 0)
 			continue;
-		if (!o->number)
+		if (o->value)
 			return *o->value = true;
+		if (o->text) {
+			if (!next || !*next)
+				bench_usage_error("%s needs the name of a file", word);
+			*o->text = next;
+			return 2;
+		}
 		*o->number = parse_number(word, next ? next : "nothing", 1, OPTION_MAX);
 		return 2;
 	}

@@ -2,7 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #ifndef HAKMEM_BENCH_COMMON_H
 #define HAKMEM_BENCH_COMMON_H
-/* What the five workloads share: a cheap generator, the clock, stamps in blocks, arguments, and the
+/* What the workloads share: a cheap generator, the clock, stamps in blocks, arguments, and the
  * result line.
  *
  * An operation is one malloc or one free, in every workload. The programs call the standard names,
@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+
+#include "bench_latency.h"
 
 /* A stamp keeps a block's size beside an 8-bit tag in its first four bytes. */
 enum {
@@ -103,7 +105,32 @@ static inline void bench_free(unsigned char *block, uint8_t tag)
 	free(block);
 }
 
-/* ---- Slots: the steady state that four of the workloads have --------------------------------- */
+/* The same; `l` gets the time of the call alone. A loop passes a constant NULL when it is not timed,
+ * and is then compiled without a trace of this. */
+static inline unsigned char *bench_malloc_timed(size_t size, uint8_t tag, struct bench_latency *l)
+{
+	unsigned char *block;
+
+	if (!l)
+		return bench_malloc(size, tag);
+	block = bench_timed_malloc(l, size);
+	if (__builtin_expect(block == NULL, 0))
+		bench_no_memory(size);
+	bench_stamp(block, size, tag);
+	return block;
+}
+
+static inline void bench_free_timed(unsigned char *block, uint8_t tag, struct bench_latency *l)
+{
+	if (!l) {
+		bench_free(block, tag);
+		return;
+	}
+	bench_check(block, tag);
+	bench_timed_free(l, block);
+}
+
+/* ---- Slots: the steady state that three of the workloads have --------------------------------- */
 
 struct bench_slots {
 	unsigned char **slot; /* `count` pointers, NULL = free */
@@ -111,6 +138,7 @@ struct bench_slots {
 	size_t size_min;
 	size_t size_span; /* sizes are size_min … size_min + size_span - 1 */
 	struct bench_rng rng;
+	struct bench_latency *latency; /* NULL: not timed */
 };
 
 void bench_slots_init(struct bench_slots *s, size_t count, size_t size_min, size_t size_max,
@@ -130,11 +158,12 @@ struct bench_arg {
 	uint64_t max;
 };
 
-/* A word that begins with "--": a switch, or with `number` one that takes the next word. */
+/* A word that begins with "--": a switch, or with `number` or `text` one that takes the next word. */
 struct bench_option {
 	const char *name;
 	bool *value;      /* a switch is set to true */
 	uint64_t *number; /* 1…10^12; in: the default */
+	const char **text;
 };
 
 /* Reads the command line into args[] and options[] (which ends with a NULL name). --touch and

@@ -11,6 +11,7 @@ struct worker {
 	pthread_t thread;
 	pthread_barrier_t *gate;
 	struct bench_slots slots;
+	struct bench_latency *latency;
 	uint64_t warm_up;
 	uint64_t cycles;
 };
@@ -21,6 +22,7 @@ static void *work(void *arg)
 	struct worker *w = arg;
 
 	bench_slots_run(&w->slots, w->warm_up);
+	w->slots.latency = w->latency;
 	pthread_barrier_wait(w->gate);
 	bench_slots_run(&w->slots, w->cycles);
 	pthread_barrier_wait(w->gate);
@@ -36,6 +38,8 @@ int main(int argc, char **argv)
 		{ "WS", 256, 1, 10000000 },
 		{ "SEED", 1, 0, UINT64_MAX },
 	};
+	const struct bench_option options[] = { { "--latency", .text = &bench_latency_path },
+						{ NULL } };
 	pthread_barrier_t gate;
 	struct worker *worker;
 	size_t threads;
@@ -45,7 +49,8 @@ int main(int argc, char **argv)
 	bench_parse(argc, argv,
 		    "Every thread: CYCLES times, a random slot of its WS is freed if it is taken, "
 		    "else filled with 8 to 32 KiB.",
-		    args, 4, NULL);
+		    args, 4, options);
+	bench_latency_open();
 	threads = args[0].value;
 	warm_up = bench_prefault(args[1].value / 10);
 	worker = bench_map(threads * sizeof(worker[0]));
@@ -53,7 +58,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < threads; i++) {
 		struct worker *w = &worker[i];
 
-		*w = (struct worker){ .gate = &gate, .warm_up = warm_up, .cycles = args[1].value };
+		*w = (struct worker){ .gate = &gate,
+				      .latency = bench_latency_new(),
+				      .warm_up = warm_up,
+				      .cycles = args[1].value };
 		bench_slots_init(&w->slots, args[2].value, 8 << 10, 32 << 10,
 				 bench_seed(args[3].value, i));
 		if (pthread_create(&w->thread, NULL, work, w))
@@ -66,5 +74,6 @@ int main(int argc, char **argv)
 	bench_report(args[1].value * threads, elapsed, warm_up * threads, "mid_large_mt", args, 4);
 	for (size_t i = 0; i < threads; i++)
 		pthread_join(worker[i].thread, NULL);
+	bench_latency_close("mid_large_mt");
 	return 0;
 }

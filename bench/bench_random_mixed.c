@@ -20,6 +20,7 @@ int main(int argc, char **argv)
 	uint64_t duration_s = 0, epoch_s = 5;
 	const struct bench_option options[] = { { "--duration", .number = &duration_s },
 						{ "--epoch", .number = &epoch_s },
+						{ "--latency", .text = &bench_latency_path },
 						{ NULL } };
 	struct bench_slots slots;
 	uint64_t warm_up, ops = 0;
@@ -36,16 +37,19 @@ int main(int argc, char **argv)
 	if (args[3].value > args[4].value)
 		bench_usage_error("BENCH_MIN_SIZE is larger than BENCH_MAX_SIZE");
 	warm_up = bench_prefault(args[0].value / 10);
+	bench_latency_open();
 
 	bench_slots_init(&slots, args[1].value, args[3].value, args[4].value,
 			 bench_seed(args[2].value, 0));
 	bench_slots_run(&slots, warm_up);
+	slots.latency = bench_latency_new();
 	start = bench_now();
 	if (duration_s)
 		ops = bench_epochs_run(&slots, duration_s, epoch_s);
 	else
 		bench_slots_run(&slots, ops = args[0].value);
 	bench_report(ops, bench_since(start), warm_up, "random_mixed", args, 5);
+	bench_latency_close("random_mixed");
 	bench_slots_finish(&slots);
 	return 0;
 }

@@ -20,6 +20,7 @@ struct lane {
 	size_t size_min;
 	size_t size_span;
 	struct bench_rng rng;
+	struct bench_latency *latency;
 	pthread_t before; /* the thread that came before the one that is being started */
 	bool has_before;
 	pthread_t last; /* the one that was told to stop [stopped_lock] */
@@ -28,6 +29,7 @@ struct lane {
 	_Atomic uint64_t threads;
 };
 
+static atomic_bool measuring; /* warm-up is over */
 static atomic_bool stop_all;
 /* Lanes that have stopped, and the signal to who waits for them. */
 static pthread_mutex_t stopped_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -37,22 +39,24 @@ static size_t stopped;
 /* A block's tag must not depend on its slot, since shuffling moves blocks: its size decides. */
 static uint8_t tag_of(size_t size) { return (uint8_t)(size * 7 + 1); }
 
-static unsigned char *chunk_new(struct lane *l, uint64_t random)
+static inline unsigned char *chunk_new(struct lane *l, uint64_t random,
+				       struct bench_latency *latency)
 {
 	size_t size = l->size_min + bench_high(random, l->size_span);
 
-	return bench_malloc(size, tag_of(size));
+	return bench_malloc_timed(size, tag_of(size), latency);
 }
 
-static void chunk_free(unsigned char *chunk)
+static inline void chunk_free(unsigned char *chunk, struct bench_latency *latency)
 {
 	uint32_t head;
 
 	__builtin_memcpy(&head, chunk, sizeof(head));
-	bench_free(chunk, tag_of(head >> 8));
+	bench_free_timed(chunk, tag_of(head >> 8), latency);
 }
 
-static void replace(struct lane *l, size_t count)
+static inline __attribute__((always_inline)) void replace_loop(struct lane *l, size_t count,
+							       struct bench_latency *latency)
 {
 	struct bench_rng rng = l->rng;
 
@@ -60,10 +64,20 @@ static void replace(struct lane *l, size_t count)
 		uint64_t random = bench_next(&rng);
 		size_t k = bench_low(random, l->chunks);
 
-		chunk_free(l->chunk[k]);
-		l->chunk[k] = chunk_new(l, random);
+		chunk_free(l->chunk[k], latency);
+		l->chunk[k] = chunk_new(l, random, latency);
 	}
 	l->rng = rng;
+}
+
+static __attribute__((noinline)) void replace(struct lane *l, size_t count)
+{
+	replace_loop(l, count, NULL);
+}
+
+static __attribute__((noinline)) void replace_timed(struct lane *l, size_t count)
+{
+	replace_loop(l, count, l->latency);
 }
 
 static void *serve(void *arg);
@@ -90,7 +104,10 @@ static void *serve(void *arg)
 	while (left > 0 && !atomic_load_explicit(&stop_all, memory_order_relaxed)) {
 		size_t count = left < STRIDE ? left : STRIDE;
 
-		replace(l, count);
+		if (l->latency && atomic_load_explicit(&measuring, memory_order_relaxed))
+			replace_timed(l, count);
+		else
+			replace(l, count);
 		left -= count;
 		operations += 2 * count;
 		atomic_store_explicit(&l->operations, operations, memory_order_relaxed);
@@ -137,7 +154,7 @@ static void fill(struct lane *lane, size_t lanes, uint64_t seed)
 	struct bench_rng rng = bench_seed(seed, UINT64_C(1) << 32);
 
 	for (size_t k = 0; k < total; k++)
-		chunk[k] = chunk_new(&lane[0], bench_next(&rng));
+		chunk[k] = chunk_new(&lane[0], bench_next(&rng), NULL);
 	for (size_t k = total; k > 1; k--) {
 		size_t other = bench_low(bench_next(&rng), k);
 		unsigned char *swap = chunk[k - 1];
@@ -164,7 +181,7 @@ static uint64_t finish(struct lane *lane, size_t lanes)
 		pthread_join(lane[i].last, NULL);
 		threads += atomic_load(&lane[i].threads);
 		for (size_t k = 0; k < lane[i].chunks; k++)
-			chunk_free(lane[i].chunk[k]);
+			chunk_free(lane[i].chunk[k], NULL);
 	}
 	return threads;
 }
@@ -193,6 +210,8 @@ int main(int argc, char **argv)
 		{ "THREADS", 2, 1, 1024 },
 		{ "threads_in_all", 0, 0, 0 }, /* reported only */
 	};
+	const struct bench_option options[] = { { "--latency", .text = &bench_latency_path },
+						{ NULL } };
 	struct lane *lane;
 	size_t lanes;
 	struct bench_time start, elapsed;
@@ -202,9 +221,10 @@ int main(int argc, char **argv)
 		    "THREADS lanes replace random ones of their CHUNKS blocks of MIN to MAX bytes; "
 		    "after ROUNDS * CHUNKS\nreplacements a thread hands its blocks to a successor "
 		    "and ends.",
-		    args, 7, NULL);
+		    args, 7, options);
 	if (args[1].value > args[2].value)
 		bench_usage_error("MIN is larger than MAX");
+	bench_latency_open();
 	lanes = args[6].value;
 	lane = bench_map(lanes * sizeof(lane[0]));
 	for (size_t i = 0; i < lanes; i++) {
@@ -213,18 +233,22 @@ int main(int argc, char **argv)
 		lane[i].size_min = args[1].value;
 		lane[i].size_span = args[2].value - args[1].value + 1;
 		lane[i].rng = bench_seed(args[5].value, i);
+		lane[i].latency = bench_latency_new();
 	}
 	fill(lane, lanes, args[5].value);
 	for (size_t i = 0; i < lanes; i++)
 		start_thread(&lane[i]);
 
 	warm_up_lanes(lane, lanes, bench_prefault(UINT64_MAX), args[0].value);
+	atomic_store(&measuring, true);
 	before = sum_operations(lane, lanes);
 	start = bench_now();
 	sleep_ns(args[0].value * 1000000000u);
 	done = sum_operations(lane, lanes) - before;
+	atomic_store(&measuring, false);
 	elapsed = bench_since(start);
 	args[7].value = finish(lane, lanes);
 	bench_report(done, elapsed, before, "larson", args, 8);
+	bench_latency_close("larson");
 	return 0;
 }

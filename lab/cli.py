@@ -21,7 +21,6 @@ COMMANDS = {
     "options": "lists hakmem's options, their values and where those came from",
 }
 USAGE = 2  # exit status of a bad command line
-INTERRUPTED = 128 + signal.SIGINT
 
 
 class Failure(Exception):
@@ -42,15 +41,17 @@ def note(sentence):
     print(f"hakmem: {sentence}", file=sys.stderr)
 
 
-def parser(command, about, **more):
-    """An argparse parser whose errors are this program's."""
+def parser(command, about, prog=None, **more):
+    """An argparse parser whose errors are this program's. prog: of a script beside `hakmem`."""
     import argparse  # half of the start-up time of `hakmem run` without arguments to parse
+
+    prog = prog or f"hakmem {command}"
 
     class Parser(argparse.ArgumentParser):
         def error(self, message):
-            fail(f"{message} (see hakmem {command} --help)")
+            fail(f"{message} (see {prog} --help)")
 
-    return Parser(prog=f"hakmem {command}", description=about,
+    return Parser(prog=prog, description=about,
                   formatter_class=argparse.RawDescriptionHelpFormatter, **more)
 
 
@@ -62,37 +63,47 @@ def clock(seconds):
 
 
 class Progress:
-    """One line on a terminal's stderr, rewritten; elsewhere a line every half minute. Shows nothing
-    in the first two seconds. `done` and `total` are in any unit that time is proportional to."""
+    """How far a long command is: one line on a terminal's stderr, rewritten; elsewhere a line every
+    half minute. Nothing in the first two seconds."""
 
-    def __init__(self, total, stream=sys.stderr):
+    def __init__(self, total, stream=None, now=time.monotonic):
+        """total, and what show() gets: in any unit that time is proportional to."""
         self.total = total
-        self.stream = stream
-        self.start = time.monotonic()
-        self.live = stream.isatty()
-        self.shown = self.start + (2 if self.live else 0)
-        self.every = 0.2 if self.live else 30
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+        self.now = now
+        self.start = now()
+        self.due = self.start + 2
 
     def show(self, done, what):
-        now = time.monotonic()
-        if now < self.shown + (self.every if self.shown > self.start or not self.live else 0):
+        now = self.now()
+        if now < self.due:
             return
-        self.shown = now
+        self.due = now + (0.2 if self.live else 30)
         spent = now - self.start
         left = f"{clock(spent / done * (self.total - done))} left" if done else "time left unknown"
-        text = f"[{done / self.total:4.0%}] {clock(spent)} spent, {left}: {what}"
+        self._write(f"[{done / self.total:4.0%}] {clock(spent)} spent, {left}: {what}")
+
+    def _write(self, text):
         if self.live:
-            columns = os.get_terminal_size(self.stream.fileno()).columns
-            text = f"\r{text[:columns - 1]}\x1b[K"
+            width = os.get_terminal_size(self.stream.fileno()).columns
+            self.stream.write(f"\r{text[:width - 1]}\x1b[K")
         else:
-            text += "\n"
-        self.stream.write(text)
+            self.stream.write(text + "\n")
         self.stream.flush()
 
     def clear(self):
+        """Before other output, and at the end."""
         if self.live:
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
+            self._write("")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as SIGINT does, so that what it measured is kept."""
+
+
+def _terminate(_number, _frame):
+    raise Terminated
 
 
 def usage():
@@ -107,22 +118,31 @@ def run(argv):
         print(usage())
         return 0 if argv else USAGE
     name, *rest = argv
+    if name not in COMMANDS:
+        note(f"there is no command '{name}': {', '.join(COMMANDS)}")
+        return USAGE
+    return guard(name, "main", rest)
+
+
+def guard(module, function, argv):
+    """The exit status of lab/<module>'s function: failures and interruptions become sentences."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
     try:
-        if name not in COMMANDS:
-            fail(f"there is no command '{name}': {', '.join(COMMANDS)}")
-        return importlib.import_module(f"lab.{name}").main(rest)
+        return getattr(importlib.import_module(f"lab.{module}"), function)(argv)
     except Failure as failure:
         note(failure)
         return failure.status
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("lab"):
             raise
-        note(f"{name} needs the Python package {error.name}: "
+        note(f"this needs the Python package {error.name}: "
              f"apt-get install python3-{error.name}")
         return 1
     except BrokenPipeError:  # as in `hakmem options | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         note("interrupted; what was measured so far is kept")
-        return INTERRUPTED
+        number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        return 128 + number

@@ -3,6 +3,7 @@
 """What a figure means without the machine's name: CPU, kernel, libc, commit, flags; and how much
 of the machine others used while something was measured."""
 
+import json
 import os
 import re
 import shlex
@@ -44,15 +45,22 @@ def _commit():
 
 
 def _flags():
-    """Flavour and compiler flags of the build tree."""
-    cache = dict(re.findall(r"^(CMAKE_BUILD_TYPE|CMAKE_C_COMPILER|EXTRA_CFLAGS|CMAKE_C_FLAGS_\w+)"
-                            r":\w+=(.*)$", _read(places.build_dir() / "CMakeCache.txt"), re.M))
-    if not cache:
+    """Flavour, compiler and optimisation of the build tree, as its library is compiled."""
+    tree = places.build_dir()
+    try:
+        commands = json.loads(_read(tree / "compile_commands.json"))
+    except ValueError:
         return ""
-    kind = cache.get("CMAKE_BUILD_TYPE", "")
-    words = [places.build_dir().name, Path(cache.get("CMAKE_C_COMPILER", "cc")).name,
-             cache.get(f"CMAKE_C_FLAGS_{kind.upper()}", ""), cache.get("EXTRA_CFLAGS", "")]
-    return " ".join(word for word in words if word)
+    ours = [c for c in commands if Path(c["file"]).parent.parent == places.ROOT / "src"]
+    if not ours:
+        return ""
+    compiler, *words = shlex.split(ours[0]["command"])
+    extra = re.search(r"^EXTRA_CFLAGS:\w+=(.*)$", _read(tree / "CMakeCache.txt"), re.M)
+    extra = shlex.split(extra[1]) if extra else []
+    version = "".join(re.findall(r'^set\(CMAKE_C_COMPILER_VERSION "(.*)"\)', "".join(
+        map(_read, sorted(tree.glob("CMakeFiles/*/CMakeCCompiler.cmake")))), re.M)[:1])
+    return " ".join([tree.name, Path(compiler).name, version,
+                     *(w for w in words if w[:2] in ("-O", "-g", "-m") or w in extra)])
 
 
 def command_line():
@@ -78,19 +86,28 @@ def facts(kind):
 
 
 class Load:
-    """CPU seconds of the whole machine since the start, from /proc/stat: what others took while we
-    measured. Steal is what the hypervisor gave to other machines."""
+    """CPU seconds since the start, from /proc/stat: what others took while we measured, on some
+    CPUs or the whole machine. Steal is what the hypervisor gave to other machines. The kernel
+    counts in ticks, so each figure is off by up to NOISE_S."""
 
-    def __init__(self):
+    NOISE_S = 0.03
+
+    def __init__(self, cpus=None):
+        self.cpus = cpus
         self.wall = time.monotonic()
         self.busy, self.steal = self._now()
 
-    @staticmethod
-    def _now():
-        fields = [int(x) for x in _read("/proc/stat").split("\n", 1)[0].split()[1:9]]
+    def _now(self):
         tick = os.sysconf("SC_CLK_TCK")
-        user, nice, system, _, _, irq, softirq, steal = fields
-        return (user + nice + system + irq + softirq) / tick, steal / tick
+        names = {"cpu"} if self.cpus is None else {f"cpu{n}" for n in self.cpus}
+        busy = stolen = 0
+        for line in _read("/proc/stat").splitlines():
+            name, *fields = line.split()
+            if name in names:
+                user, nice, system, _, _, irq, softirq, steal = [int(x) for x in fields[:8]]
+                busy += user + nice + system + irq + softirq
+                stolen += steal
+        return busy / tick, stolen / tick
 
     def since(self, own_cpu_s):
         """(percent of one CPU stolen, percent of one CPU used by others), when we used own_cpu_s."""

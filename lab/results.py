@@ -40,13 +40,26 @@ class Writer:
     """Appends rows to a file that it makes; `with` closes it."""
 
     def __init__(self, path, facts, columns):
-        self.columns = list(columns)
-        self.file = open(path, "x", newline="", encoding="utf-8")
+        self._open(path, columns, "x")
         self.file.write(MAGIC + "\n")
         for name, value in facts.items():
             self.file.write(f"# {name}: {' '.join(str(value).split())}\n")
-        self.csv = csv.writer(self.file, lineterminator="\n")
         self._write(self.columns)
+
+    @classmethod
+    def resume(cls, path):
+        """Goes on with a file that read() accepts; half a row at its end is cut off."""
+        columns = read(path).columns
+        with open(path, "rb+") as file:
+            file.truncate(file.read().rindex(b"\n") + 1)
+        writer = cls.__new__(cls)
+        writer._open(path, columns, "a")
+        return writer
+
+    def _open(self, path, columns, mode):
+        self.columns = list(columns)
+        self.file = open(path, mode, newline="", encoding="utf-8")
+        self.csv = csv.writer(self.file, lineterminator="\n")
 
     def _write(self, fields):
         self.csv.writerow(fields)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: the hakmem authors
 """Installs a build into a folder, moves the folder, and builds and runs programs against it: by
-find_package, by pkg-config, with the single object, and by LD_PRELOAD."""
+find_package, by pkg-config, with the single object, by LD_PRELOAD, and by the program hakmem."""
 import argparse
 import glob
 import os
@@ -84,6 +84,24 @@ def with_the_object(args, prefix, work, proof):
         check("hakmem.o runs", run([program, args.version] + proof))
 
 
+def with_the_lab(prefix):
+    door = os.path.join(prefix, "bin", "hakmem")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("HAKMEM_", "LD_PRELOAD"))}
+    done = run([door, "run", "--profile", "lean", "--", "cat", "/proc/self/maps", "/proc/self/environ"],
+               env=env, cwd="/")
+    check("the installed hakmem run preloads the installed library",
+          done.returncode == 0 and os.path.realpath(find_one(prefix, "libhakmem.so")) in done.stdout
+          and "HAKMEM_PROFILE=lean" in done.stdout)
+    check("hakmem run refuses what is not there", run([door, "run", "no-such-program"]).returncode == 127)
+    done = run([door, "options"], env=env, cwd="/")
+    check("the installed hakmem options", done)
+    check("hakmem options asks the library", "HAKMEM_BOUND " in done.stdout or "minimal" in done.stdout)
+    check("hakmem ab says that it needs a checkout, or a package",
+          run([door, "ab", "--b", "", "--", "true"], env=env, cwd="/").returncode == 1)
+    check("the man page is installed", find_one(prefix, "hakmem.1") is not None)
+    check("tests are not installed", not find_one(prefix, "test_*.py"))
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("cmake", "cc", "build", "version"):
@@ -108,6 +126,7 @@ def main():
         if args.shared:
             library = find_one(prefix, "libhakmem.so")
             check("the installed library preloads", run(["/bin/true"], env={**os.environ, "LD_PRELOAD": library}))
+            with_the_lab(prefix)
     return 1 if failures else 0
 
 

@@ -1,0 +1,14 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+# SPDX-FileCopyrightText: the hakmem authors
+"""Percentiles of single operations, or of plain numbers (lab/tails.py)."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lab import cli  # pylint: disable=wrong-import-position
+
+if __name__ == "__main__":
+    sys.exit(cli.guard("tails", "main_percentiles", sys.argv[1:]))
