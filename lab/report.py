@@ -65,11 +65,11 @@ def page(sources, refused):
     names = [row["allocator"] for source in sources for row in source.rows if "allocator" in row]
     names += [name for kind in ("suite", "programs")
               for name in report_compare.allocators(report_compare.gather(kinds.get(kind, [])))]
-    names += [source.facts.get("allocator", "") for source in kinds.get("soak", [])]
-    slots = report_plots.series_slots(name for name in names if name)
+    names += [soak.allocator for soak in report_more.soaks(kinds.get("soak", []))]
+    slots = report_plots.series_slots(names)
     context = report_sections.Context(kinds, slots)
     makers = [report_sections.speed, report_sections.memory, report_sections.latency,
-              report_sections.scaling, report_more.soak, report_more.programs,
+              report_sections.scaling, report_more.soak_section, report_more.programs,
               report_more.syscalls, report_more.instructions, report_more.ab]
     found = [section for section in (make(context) for make in makers) if section]
     found.append(report_more.machine(sources))

@@ -3,8 +3,8 @@
 """Compares allocators row by row, and over all rows.
 
 A row is one workload with its arguments and threads, in one file: allocators are only compared with
-what was measured in the same run. Disturbed and failed repetitions are left out of every figure,
-and counted.
+what was measured in the same run. Failed repetitions are left out of every figure, disturbed ones
+wherever enough calm ones are left; both are counted.
 """
 
 import statistics
@@ -14,8 +14,10 @@ from typing import NamedTuple
 from lab import stats
 
 SUBJECT = "hakmem"
+FEW = 3  # calm repetitions below which the disturbed ones have to do, as in the table of bench
 # In tables, plots and sentences; others follow by name. Slots of colours: the same numbers.
-ORDER = ["hakmem", "hakmem-speed", "hakmem-lean", "glibc", "mimalloc", "jemalloc", "tcmalloc", "tbb"]
+ORDER = ["hakmem", "hakmem-speed", "hakmem-lean", "glibc", "mimalloc", "jemalloc",
+         "tcmalloc", "tbb"]
 
 
 def in_order(names):
@@ -28,17 +30,29 @@ class Cell:
     """One allocator in one row."""
 
     def __init__(self):
-        self.runs = {}  # repetition: row
+        self.calm = {}  # repetition: row
+        self.every = {}  # the same, and the last of the disturbed attempts
         self.failed = Counter()  # status: how often
         self.disturbed = 0
 
     def add(self, run):
-        if run["disturbed"]:
-            self.disturbed += 1
-        elif run["status"] != "ok":
+        self.disturbed += bool(run["disturbed"])
+        if run["status"] != "ok":
             self.failed[run["status"]] += 1
-        else:
-            self.runs[run["repetition"]] = run
+            return
+        if not run["disturbed"]:
+            self.calm[run["repetition"]] = run
+        self.every[run["repetition"]] = run
+
+    @property
+    def shaky(self):
+        """Whether the figures have to use disturbed repetitions."""
+        return len(self.calm) < min(FEW, len(self.every))
+
+    @property
+    def runs(self):
+        """{repetition: row}: what figures are made of."""
+        return self.every if self.shaky else self.calm
 
     def values(self, column):
         """{repetition: figure}."""
@@ -51,9 +65,7 @@ class Cell:
     def trouble(self):
         """What went wrong, in words; empty if nothing did."""
         said = [f"{status} ({n}×)" for status, n in sorted(self.failed.items())]
-        if self.disturbed and not self.runs and not self.failed:
-            said.append(f"only disturbed repetitions ({self.disturbed})")
-        if not said and not self.runs:
+        if not said and not self.every:
             said.append("not measured")
         return ", ".join(said)
 
@@ -212,15 +224,13 @@ def troubles(rows):
         for name in in_order(row.cells):
             cell = row.cells[name]
             said = cell.trouble()
-            if not said and len(cell.runs) < asked:
-                said = f"{len(cell.runs)} of {asked} repetitions"
+            if not said and len(cell.every) < asked:
+                said = f"{len(cell.every)} of {asked} repetitions"
             if said:
                 found.append((row.label, name, said))
     return found
 
 
-def disturbed(rows):
-    """(disturbed repetitions, all repetitions)."""
-    cells = [cell for row in rows for cell in row.cells.values()]
-    lost = sum(cell.disturbed for cell in cells)
-    return lost, lost + sum(len(cell.runs) + cell.failed.total() for cell in cells)
+def shaky(row, *names):
+    """* behind a figure that disturbed repetitions are in."""
+    return "*" if any(row.cells[name].shaky for name in names if name in row.cells) else ""

@@ -3,13 +3,16 @@
 """The other sections of the page: soaks, system calls, instructions, real programs, A/B verdicts,
 machine and commands."""
 
+import functools
 import math
+from typing import NamedTuple
 
 from lab import report_compare as compare
+from lab import report_files
 from lab import report_plots as plots
 from lab import report_sections as sections
 from lab import report_text as text
-from lab import stats
+from lab import soak_analysis, stats
 from lab.report_sections import Dots, Lane, Lines, Section, median
 from lab.report_text import Head, Table
 
@@ -18,96 +21,149 @@ EPOCH_ROWS_MAX = 60  # of the table behind a soak; longer ones are put together
 
 # ---- Soak ---------------------------------------------------------------------------------------
 
-def soak_runs(sources):
-    """[(name, allocator, process's number in its file, [row by time])], one for each process."""
+VARIANTS = {"system": "glibc", "mi": "mimalloc", "je": "jemalloc", "tc": "tcmalloc"}
+
+
+class Soak(NamedTuple):
+    """One file. judged and verdict: None, where why says so."""
+
+    source: object
+    name: str
+    allocator: str
+    rows: list  # by time
+    judged: soak_analysis.Series
+    verdict: soak_analysis.Verdict
+    why: str
+
+
+def _soak_allocator(facts):
+    """Of the program, bench_random_mixed_<allocator>, what is behind the last _."""
+    suffix = facts.get("program", "").rpartition("_")[2] or compare.SUBJECT
+    return VARIANTS.get(suffix, suffix)
+
+
+@functools.cache
+def _judge(source):
+    """(Series, Verdict, why there is none) of a soak."""
+    rows, facts = _by_time(source), source.facts
+    needed = soak_analysis.NEEDED[1:]
+    if any(not row[column] for row in rows for column in needed):
+        return None, None, "cells are empty or 0"
+    found = soak_analysis.series(rows, facts)
+    if len(found.ops_per_s) < 2:
+        return None, None, f"fewer than two of the unit: {found.unit}"
+    return found, soak_analysis.judge(found), ""
+
+
+def _by_time(source):
+    return sorted((row for row in source.rows if row["time_s"] is not None),
+                  key=lambda row: row["time_s"])
+
+
+def soaks(sources):
+    """[Soak], in the order of the files."""
     found = []
-    for (source, process), rows in sections.grouped(sources, "process").items():
-        allocator = source.facts.get("allocator", compare.SUBJECT)
-        name = f"{allocator}, process {process}"
-        if len(sources) > 1:
-            name += f" [file {source.number}]"
-        rows = [row for row in rows if row["time_s"] is not None]
-        at = sum(1 for run in found if run[4] is source)
-        if rows:
-            found.append((name, allocator, at, sorted(rows, key=lambda row: row["time_s"]), source))
-    return [run[:4] for run in found]
+    for source in sources:
+        facts, rows = source.facts, _by_time(source)
+        if not rows:
+            continue
+        allocator = _soak_allocator(facts)
+        parts = [allocator, facts.get("profile", "") if allocator == compare.SUBJECT else "",
+                 f"{facts['ws']} slots" if "ws" in facts else "",
+                 f"[file {source.number}]" if len(sources) > 1 else ""]
+        found.append(Soak(source, " ".join(part for part in parts if part), allocator, rows,
+                          *_judge(source)))
+    return found
 
 
-def series(rows, column, divisor):
-    return [(row["time_s"], row[column] / divisor) for row in rows if row[column] is not None]
-
-
-def drift(points):
-    """Percent over the whole run."""
-    if len(points) < 3:
-        return None
-    return stats.drift([y for _, y in points], [x for x, _ in points])
+def soak_word(soak):
+    """PASS, or FAIL and why."""
+    if not soak.verdict:
+        return f"no verdict: {soak.why}"
+    word = f"FAIL: {', '.join(soak.verdict.failures)}" if soak.verdict.failures else "PASS"
+    few = len(soak.judged.ops_per_s)
+    if few < soak_analysis.FEW:
+        word += f" (by {few} of the unit {soak.judged.unit}: says little)"
+    return word
 
 
 def soak_table(sources):
     lines = []
-    for name, _, _, rows in soak_runs(sources):
-        speed, rss = series(rows, "ops_per_s", 1e6), series(rows, "rss_kib", 1024)
-        values = [y for _, y in speed]
-        peaks = [row["vmhwm_kib"] for row in rows if row["vmhwm_kib"] is not None]
-        lines.append([
-            name, str(len(rows)), f"{rows[-1]['time_s']:,.0f}", text.figure(median(values)),
-            f"{text.figure(min(values))}–{text.figure(max(values))}" if values else text.NONE,
-            text.figure(stats.variation(values), 2) if len(values) > 1 else text.NONE,
-            text.percent(drift(speed)),
-            text.figure(rss[0][1] if rss else None), text.figure(rss[-1][1] if rss else None),
-            text.percent(drift(rss)), text.mib(max(peaks) if peaks else None)])
-    head = [Head("process", "", True), Head("epochs"), Head("time", "s"),
-            Head("median speed", "M ops/s"), Head("min–max", "M ops/s"), Head("variation", "%"),
-            Head("drift of speed", "%"), Head("first RSS", "MiB"), Head("last RSS", "MiB"),
-            Head("drift of RSS", "%"), Head("peak RSS", "MiB")]
-    return Table("Soak, by process", head, lines, False,
-                 "Variation: standard deviation over mean of the epochs. Drift: over the whole "
-                 "run, by the median slope of all pairs of epochs (Theil and Sen).")
+    for soak in soaks(sources):
+        processes = len({row["process"] for row in soak.rows})
+        line = [soak.name, soak_word(soak), f"{len(soak.rows):,}", str(processes),
+                f"{soak.rows[-1]['time_s']:,.0f}"]
+        if soak.verdict:
+            v = soak.verdict
+            line += [soak.judged.unit, text.mib(v.rss_first), text.mib(v.rss_last),
+                     text.percent(v.rss_drift, 2), text.mega(v.wall.median),
+                     text.percent(v.wall.drift, 2), f"{v.wall.variation:.2f}",
+                     text.percent(v.cpu.drift, 2), f"{v.cpu.variation:.2f}"]
+        else:
+            line += [text.NONE] * 9
+        lines.append(line)
+    head = [Head("soak", "", True), Head("verdict", "", True), Head("epochs"),
+            Head("processes"), Head("time", "s"),
+            Head("judged by", "", True), Head("first RSS", "MiB"), Head("last RSS", "MiB"),
+            Head("drift of RSS", "%"), Head("median speed", "M ops/s"), Head("drift of speed", "%"),
+            Head("variation", "%"), Head("drift by CPU", "%"), Head("variation by CPU", "%")]
+    return Table("Verdicts of soaks", head, lines, False,
+                 f"Passed: RSS drift within ±{soak_analysis.RSS_DRIFT:g} %, drift of speed not "
+                 f"below {text.percent(soak_analysis.OPS_DRIFT, 0)} %, variation up to "
+                 f"{soak_analysis.VARIATION:g} %, after a warm-up. Drift: over the whole run, by "
+                 "Theil and Sen. First and last RSS: of the first and last tenth.")
 
 
-def _epoch_table(runs):
+def _epoch_table(found):
     lines, together = [], 1
-    for name, _, _, rows in runs:
-        size = math.ceil(len(rows) / EPOCH_ROWS_MAX)
+    for soak in found:
+        size = math.ceil(len(soak.rows) / EPOCH_ROWS_MAX)
         together = max(together, size)
-        for at in range(0, len(rows), size):
-            piece = rows[at:at + size]
+        for at in range(0, len(soak.rows), size):
+            piece = soak.rows[at:at + size]
             column = {c: [row[c] for row in piece] for c in piece[0]}
             sums = [sum(x for x in column[c] if x is not None)
                     if any(x is not None for x in column[c]) else None
                     for c in ("minor_faults", "system_calls", "hakmem_system_calls")]
-            lines.append([name, f"{piece[-1]['epoch'] or 0:.0f}", f"{piece[-1]['time_s']:,.1f}",
-                          text.mega(median(column["ops_per_s"])),
+            lines.append([soak.name, piece[-1]["process"], text.plain(piece[-1]["epoch"]),
+                          f"{piece[-1]['time_s']:,.1f}", text.mega(median(column["ops_per_s"])),
                           text.mega(median(column["ops_per_cpu_s"])),
-                          text.mib(piece[-1]["rss_kib"]), *map(text.plain, sums)])
-    head = [Head("process", "", True), Head("epoch"), Head("time", "s"), Head("speed", "M ops/s"),
-            Head("by CPU", "M ops/CPU s"), Head("RSS", "MiB"), Head("minor faults"),
-            Head("system calls"), Head("of them hakmem's")]
+                          text.mib(piece[-1]["rss_kib"]), text.mib(piece[-1]["vmhwm_kib"]),
+                          *map(text.plain, sums)])
+    head = [Head("soak", "", True), Head("process"), Head("epoch"), Head("time", "s"),
+            Head("speed", "M ops/s"), Head("by CPU", "M ops/CPU s"), Head("RSS", "MiB"),
+            Head("peak RSS", "MiB"), Head("minor faults"), Head("system calls"),
+            Head("of them hakmem's")]
     note = f"Up to {together} epochs a line: medians of speeds, sums of faults and calls, the " \
-           "last RSS." if together > 1 else ""
+           "last of the rest." if together > 1 else ""
     return Table("Epochs", head, lines, True, note)
 
 
-def soak(context):
-    runs = soak_runs(context.sources.get("soak", []))
-    if not runs:
+def soak_section(context):
+    found = soaks(context.sources.get("soak", []))
+    if not found:
         return None
     plotted = []
+    seen = [soak.allocator for soak in found]
     for title, column, divisor, name in (("Speed by epoch", "ops_per_s", 1e6, "speed [M ops/s]"),
                                          ("RSS at the end of an epoch", "rss_kib", 1024,
                                           "RSS [MiB]")):
-        drawn = [(run, series(run[3], column, divisor)) for run in runs]
-        every = [point for _, points in drawn for point in points]
+        drawn = [[(row["time_s"], row[column] / divisor) for row in soak.rows
+                  if row[column] is not None] for soak in found]
+        every = [point for points in drawn for point in points]
         if not every:
             continue
         x = plots.time_axis(max(t for t, _ in every))
         y = plots.linear_axis(max(v for _, v in every), name)
-        curves = [plots.curve(run[0], context.slots[run[1]], points, x, y, dash=run[2] % 4)
-                  for run, points in reversed(drawn) if points]
-        plotted.append(Lines(title, x, y, curves))
-    blocks = [("lines", plotted), ("table", soak_table(context.sources["soak"])), ("table", _epoch_table(runs))]
-    return Section("soak", "Soak", blocks)
+        curves = [plots.curve(soak.name, context.slots[soak.allocator], points, x, y,
+                              dash=seen[:at].count(soak.allocator) % 4)
+                  for at, (soak, points) in enumerate(zip(found, drawn)) if points]
+        plotted.append(Lines(title, x, y, curves[::-1]))
+    lead = f"Long runs are cut into at most {plots.POINTS_MAX} pieces: the line goes through their " \
+           "medians, the band from their smallest to their largest value."
+    return Section("soak", "Soak", [("text", lead), ("lines", plotted),
+                                    ("table", soak_table(context.sources["soak"])),
+                                    ("table", _epoch_table(found))])
 
 
 # ---- Counts: system calls, instructions ---------------------------------------------------------
@@ -141,26 +197,45 @@ def _count_dots(context, groups, column, title, axis, write):
                 compare.SUBJECT if compare.SUBJECT in names else "")
 
 
+CALLS = ("mmap", "munmap", "madvise", "other")
+
+
+def with_all_calls(sources):
+    """Sources with two columns more, calls and all_per_million, of all calls together: glibc grows
+    its heap by brk, which is none of the named ones."""
+    found = []
+    for source in sources:
+        rows = []
+        for row in source.rows:
+            known = all(row[c] is not None for c in (*CALLS, "ops")) and row["ops"]
+            calls = sum(row[c] for c in CALLS) if known else None
+            rows.append(row | {"calls": calls,
+                               "all_per_million": 1e6 * calls / row["ops"] if known else None})
+        found.append(report_files.Source(source.name, source.kind, source.facts, rows, []))
+    return found
+
+
 def syscalls_table(sources):
     lines = []
-    for workload, arguments, by_name in counts(sources, "per_million_ops"):
+    for workload, arguments, by_name in counts(with_all_calls(sources), "all_per_million"):
         for name in compare.in_order(by_name):
             row = by_name[name]
-            lines.append([workload, arguments, name, text.figure(row["per_million_ops"]),
-                          *(text.plain(row[c]) for c in ("ops", "mmap", "munmap", "madvise",
-                                                         "other", "inside"))])
+            lines.append([workload, arguments, name, text.figure(row["all_per_million"]),
+                          text.figure(row["per_million_ops"]),
+                          *(text.plain(row[c]) for c in (*CALLS, "calls", "inside", "ops"))])
     head = [Head("workload", "", True), Head("arguments", "", True), Head("allocator", "", True),
-            Head("calls", "per million ops"), Head("ops"), Head("mmap"), Head("munmap"),
-            Head("madvise"), Head("other"), Head("by hakmem's count")]
-    return Table("System calls", head, lines)
+            Head("all calls", "per million ops"), Head("named calls", "per million ops"),
+            *(Head(c) for c in CALLS), Head("all calls"), Head("by hakmem's count"), Head("ops")]
+    return Table("System calls", head, lines, False,
+                 "Named calls: mmap, munmap, madvise. Other: all the rest, as brk is.")
 
 
 def syscalls(context):
     sources = context.sources.get("syscalls", [])
-    groups = counts(sources, "per_million_ops")
+    groups = counts(with_all_calls(sources), "all_per_million")
     if not groups:
         return None
-    values = [row["per_million_ops"] for *_, by_name in groups for row in by_name.values()]
+    values = [row["all_per_million"] for *_, by_name in groups for row in by_name.values()]
     above = [value for value in values if value > 0] or [1]
     zero = min(values) == 0
     axis = plots.decade_axis(min(above) / (10 if zero else 1), max(above),
@@ -168,7 +243,7 @@ def syscalls(context):
                              lambda value: f"{value:,.10g}")
     if zero:
         axis = axis._replace(ticks=[(0, "0"), *axis.ticks[1:]])
-    dots = _count_dots(context, groups, "per_million_ops",
+    dots = _count_dots(context, groups, "all_per_million",
                        "System calls per million operations, by workload", axis, text.figure)
     return Section("syscalls", "System calls",
                    [("dots", dots), ("table", syscalls_table(sources)._replace(shut=True))])
@@ -229,7 +304,8 @@ def programs(context):
                                      f"peak RSS, × {base} (left is smaller)", compare.PEAK)),
         ("table", sections.standings(rows, compare.CPU, f"Real programs: speed against {base}, by "
                                      "CPU time", ("by wall time", compare.WALL))),
-        ("table", sections.standings(rows, compare.PEAK, f"Real programs: peak RSS against {base}")),
+        ("table", sections.standings(rows, compare.PEAK,
+                                     f"Real programs: peak RSS against {base}")),
         ("table", sections.versus(rows, compare.CPU,
                                   "Real programs: hakmem's speed against each, by CPU time")),
         ("table", _programs_table(rows))]
@@ -238,66 +314,88 @@ def programs(context):
 
 # ---- A/B ----------------------------------------------------------------------------------------
 
-def ab_verdicts(sources):
-    """[(file, workload, arguments, base, candidate, n, disturbed, stats.Verdict or None)]:
-    the first arm of a workload is the base."""
-    found = []
-    for (source, workload, arguments), rows in sections.grouped(sources, "workload",
-                                                                "arguments").items():
-        arms = {}
-        for row in rows:
-            arms.setdefault(row["arm"], {})
-            if not row["disturbed"] and row["ops_per_s"] is not None:
-                arms[row["arm"]][row["repetition"]] = row["ops_per_s"]
-        disturbed = sum(1 for row in rows if row["disturbed"])
-        base, *others = arms
-        for other in others:
-            common = sorted(arms[base].keys() & arms[other].keys())
-            verdict = stats.verdict([arms[other][at] for at in common],
-                                    [arms[base][at] for at in common]) if common else None
-            found.append((source, workload, arguments, base, other, len(common), disturbed, verdict))
-    return found
+class Duel(NamedTuple):
+    """Two arms on one workload; verdict: None without figures that both have."""
+
+    source: object
+    workload: str
+    arguments: str
+    arms: tuple  # what base and candidate are
+    n: int
+    disturbed: int
+    verdict: stats.Verdict
+
+
+def _duel(source, workload, arguments, rows):
+    facts, arms = source.facts, sorted({row["arm"] for row in rows})
+    column = facts.get("judged_by", "ops_per_s")
+    column = column if column in rows[0] else "ops_per_s"
+    a, b = ({row["repetition"]: row[column] for row in rows
+             if row["arm"] == arm and not row["disturbed"] and row[column]}
+            for arm in (arms[0], arms[-1]))
+    common = sorted(a.keys() & b.keys()) if len(arms) == 2 else []
+    verdict = stats.verdict([b[at] for at in common], [a[at] for at in common],
+                            threshold(source)) if common else None
+    return Duel(source, workload, arguments,
+                tuple(facts.get(arm) or arm for arm in (arms[0], arms[-1])), len(common),
+                sum(1 for row in rows if row["disturbed"]), verdict)
+
+
+def threshold(source):
+    """Percent, as the run had it."""
+    try:
+        return float(source.facts.get("threshold_percent", ""))
+    except ValueError:
+        return stats.SWITCH
+
+
+def duels(sources):
+    """[Duel], in the order of the files."""
+    return [_duel(*key, rows)
+            for key, rows in sections.grouped(sources, "workload", "arguments").items()]
 
 
 def ab_table(sources):
     lines = []
-    for source, workload, arguments, base, other, n, disturbed, verdict in ab_verdicts(sources):
-        ratio = verdict.ratio if verdict else None
-        lines.append([verdict.word if verdict else "no figures", workload, arguments,
-                      f"{other} against {base}",
+    for duel in duels(sources):
+        ratio = duel.verdict.ratio if duel.verdict else None
+        lines.append([duel.verdict.word if duel.verdict else "no figures", duel.workload,
+                      duel.arguments, duel.arms[1], duel.arms[0],
                       text.percent(100 * (ratio.value - 1), 2) if ratio else text.NONE,
-                      text.interval(ratio, 4), str(n), str(disturbed), source.name])
+                      text.interval(ratio, 4), f"{threshold(duel.source):g}", str(duel.n),
+                      str(duel.disturbed), str(duel.source.number)])
     head = [Head("verdict", "", True), Head("workload", "", True), Head("arguments", "", True),
-            Head("arms", "", True), Head("change", "%"), Head("95 % interval of the ratio"),
-            Head("n"), Head("disturbed"), Head("file", "", True)]
-    return Table("A/B verdicts", head, lines, False,
-                 f"GO: faster by {stats.SWITCH:g} % or more, and the whole interval above 1; "
-                 "NO-GO: the same below; NEUTRAL: neither.")
+            Head("candidate", "", True), Head("base", "", True), Head("change", "%"),
+            Head("95 % interval of the ratio"), Head("threshold", "%"), Head("n"),
+            Head("disturbed"), Head("file")]
+    return Table("Verdicts of A/B", head, lines, False,
+                 "GO: the candidate is faster by the threshold or more, and the whole interval is "
+                 "above 1. NO-GO: the same below. NEUTRAL: neither. Disturbed runs were redone, "
+                 "and are left out.")
 
 
 def ab(context):
     sources = context.sources.get("ab", [])
-    verdicts = ab_verdicts(sources)
-    if not verdicts:
-        return None
-    blocks = [("table", ab_table(sources))]
-    found = [v[-1].ratio for v in verdicts if v[-1]]
+    found = [duel for duel in duels(sources) if duel.verdict]
+    blocks = [("table", ab_table(sources))] if sources else []
     if found:
-        axis = plots.ratio_axis([x for one in found for x in one if 0.5 * one.value < x < 2 *
-                                 one.value], "candidate's speed, × base (right is faster)")
+        ratios = [duel.verdict.ratio for duel in found]
+        axis = plots.ratio_axis([x for one in ratios for x in one
+                                 if one.value / 1.1 < x < one.value * 1.1],
+                                "candidate's speed, × base (right is faster)")
         rows = []
-        for _, workload, arguments, base, other, n, _, verdict in verdicts:
-            if not verdict:
-                continue
-            one = verdict.ratio
-            lane = Lane(0, other, axis.at(one.value), axis.at(one.low), axis.at(one.high),
-                        f"{workload}, {other} against {base}: {one.value:.4f}, 95 % interval "
-                        f"{text.interval(one, 4)}, n = {n}")
-            rows.append((workload, f"{arguments} · {other} against {base}",
-                         f"{one.value:.4f} {verdict.word}", [lane]))
-        blocks.insert(0, ("dots", Dots("A/B: ratio of speeds", axis, rows, [], "ratio, verdict",
-                                       axis.at(1))))
-    return Section("ab", "A/B verdicts", blocks)
+        for duel in found:
+            one = duel.verdict.ratio
+            known = one.low > 0 and not math.isinf(one.high)
+            said = f"{duel.workload}: {one.value:.4f}, 95 % interval {text.interval(one, 4)}, " \
+                   f"n = {duel.n}"
+            lane = Lane(0, "", axis.at(one.value), axis.at(one.low) if known else None,
+                        axis.at(one.high) if known else None, said)
+            rows.append((duel.workload, f"{duel.arguments} · {duel.arms[1]} against {duel.arms[0]}",
+                         f"{one.value:.4f} {duel.verdict.word}", [lane]))
+        blocks.insert(0, ("dots", Dots("Ratio of speeds, candidate to base", axis, rows, [],
+                                       "ratio, verdict", axis.at(1))))
+    return Section("ab", "A/B verdicts", blocks) if blocks else None
 
 
 # ---- Machine ------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def decade_axis(low, high, name, text):
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     last = max(last, first + 1)
     axis = Axis(10.0 ** first, 10.0 ** last, True, [], name)
-    every = math.ceil((last - first) / 7)
+    every = math.ceil((last - first) / 5)
     return axis._replace(ticks=[(axis.at(10.0 ** p), text(10.0 ** p))
                                 for p in range(first, last + 1, every)])
 

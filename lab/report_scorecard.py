@@ -17,7 +17,7 @@ def _suite(sources):
     base = compare.base_of(rows)
     return [
         ("Speed", [
-            sections.standings(rows, compare.SPEED, f"Speed against {base}, operations a second",
+            sections.standings(rows, compare.SPEED, f"Speed against {base}",
                                ("by CPU", compare.SPEED_BY_CPU)),
             sections.versus(rows, compare.SPEED, "hakmem's speed against each"),
             sections.row_by_row(rows, compare.SPEED, "Wins and losses in speed, row by row")]),
@@ -34,12 +34,11 @@ def _programs(sources):
         return []
     base = compare.base_of(rows)
     return [("Real programs", [
-        sections.standings(rows, compare.CPU, f"Speed against {base}, by CPU time",
+        sections.standings(rows, compare.CPU, f"Real programs: speed against {base}, by CPU time",
                            ("by wall time", compare.WALL)),
-        sections.standings(rows, compare.PEAK, f"Peak RSS against {base}"),
-        sections.row_by_row(rows, compare.CPU, "Wins and losses in speed, program by program"),
-        sections.row_by_row(rows, compare.PEAK,
-                            "Wins and losses in peak RSS, program by program")])]
+        sections.standings(rows, compare.PEAK, f"Real programs: peak RSS against {base}"),
+        sections.row_by_row(rows, compare.CPU, "Real programs: wins and losses in speed"),
+        sections.row_by_row(rows, compare.PEAK, "Real programs: wins and losses in peak RSS")])]
 
 
 def parts(sources):
@@ -49,6 +48,7 @@ def parts(sources):
         return [(title, [make(files)] if files else [])]
 
     found = _suite(sources.get("suite", [])) or [("Speed", []), ("Memory", [])]
+    found += of("memory", "Memory over time", sections.rss_table)
     found += of("syscalls", "System calls", more.syscalls_table)
     found += of("soak", "Stability", more.soak_table)
     found += of("latency", "Tail latency", sections.latency_table)

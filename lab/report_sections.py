@@ -32,6 +32,7 @@ class Lane(NamedTuple):
     high: float
     text: str
     trouble: str = ""
+    shaky: bool = False  # drawn hollow
 
 
 class Dots(NamedTuple):
@@ -76,9 +77,10 @@ def _lane(row, name, base, measure, axis, slot):
         return Lane(slot, name, None, None, None, "", f"{name}: {said or 'no figure'}")
     known = found.low > 0 and not math.isinf(found.high)
     said = f"{row.label}, {name}: {text.ratio(found)} × {base}, 95 % interval " \
-           f"{text.interval(found)}, n = {len(cell.runs)}"
+           f"{text.interval(found)}, n = {len(cell.runs)}{compare.shaky(row, name, base)}"
     return Lane(slot, name, axis.at(found.value), axis.at(found.low) if known else None,
-                axis.at(found.high) if known else None, said)
+                axis.at(found.high) if known else None, said, "",
+                bool(compare.shaky(row, name, base)))
 
 
 def ratio_dots(context, rows, title, axis_name, measure):
@@ -98,7 +100,8 @@ def ratio_dots(context, rows, title, axis_name, measure):
         lanes = [_lane(row, name, base, measure, axis, context.slots[name])
                  for name in names if name in row.cells]
         front = compare.ratio(row, compare.SUBJECT, base, measure)
-        lines.append((row.title, row.details(), text.ratio(front), lanes))
+        lines.append((row.title, row.details(), text.ratio(front)
+                      + (compare.shaky(row, compare.SUBJECT, base) if front else ""), lanes))
     front = compare.SUBJECT if compare.SUBJECT in names else ""
     return Dots(title, axis, lines, [(context.slots[name], name) for name in names], front,
                 axis.at(1))
@@ -171,14 +174,15 @@ def row_by_row(rows, measure, title, shut=True):
         for name in names:
             found = compare.ratio(row, compare.SUBJECT, name, measure)
             if found:
-                line.append(f"{text.ratio(found)} {SIGNS[compare.outcome(found, measure)]}")
+                line.append(f"{text.ratio(found)} {SIGNS[compare.outcome(found, measure)]}"
+                            + compare.shaky(row, compare.SUBJECT, name))
             else:
                 sides = [row.cells.get(side, compare.Cell()) for side in (compare.SUBJECT, name)]
                 line.append(next((side.trouble() for side in sides if side.trouble()), "no figure"))
         lines.append(line)
     return Table(title, head, lines, shut,
                  "hakmem's figure over the other's. ▲ won, ▼ lost, = undecided: the interval "
-                 "includes 1.")
+                 "includes 1. * with disturbed repetitions.")
 
 
 # ---- Suite --------------------------------------------------------------------------------------
@@ -189,12 +193,14 @@ def _each(rows, columns, head):
     for row in rows:
         for name in compare.in_order(row.cells):
             cell = row.cells[name]
-            lines.append([row.title, row.details(), name, str(len(cell.runs)),
+            lines.append([row.title, row.details(), name,
+                          f"{len(cell.runs)}{'*' * cell.shaky}",
                           *columns(row, cell, name),
                           ", ".join(filter(None, [cell.trouble(), f"{cell.disturbed} disturbed"
-                                                  if cell.disturbed and cell.runs else ""]))])
+                                                  if cell.disturbed else ""]))])
     return [Head("workload", "", True), Head("arguments, threads", "", True),
-            Head("allocator", "", True), Head("n"), *head, Head("left out", "", True)], lines
+            Head("allocator", "", True), Head("n"), *head,
+            Head("failed or disturbed", "", True)], lines
 
 
 def _range(values, write):
@@ -238,9 +244,11 @@ def speed(context):
                       f"ops/s, × {base} (right is faster)", compare.SPEED) if rows else None
     if not rows:
         return None
-    blocks = [("text", "An operation is one malloc or one free. Ratios are of medians over the "
-                       "repetitions that both have; lines are 95 % intervals; CPU: per second of "
-                       "CPU time, which other work on the machine disturbs less.")]
+    lead = "An operation is one malloc or one free. Ratios are of medians over the repetitions " \
+           "that both have; lines are 95 % intervals; by CPU: per second of CPU time, which other " \
+           "work on the machine disturbs less. Hollow, or *: with disturbed repetitions, because " \
+           "too few others are left."
+    blocks = [("text", lead)]
     blocks += [("dots", dots)] if dots else []
     blocks += [("table", standings(rows, compare.SPEED, f"Speed against {base}",
                                    ("by CPU", compare.SPEED_BY_CPU))),
@@ -298,40 +306,52 @@ def rss_runs(sources):
     return found
 
 
-def rss_over_time(context):
-    drawn, lines = [], []
-    for (_, workload, arguments), runs in rss_runs(context.sources.get("memory", [])).items():
-        every = [p for repetitions in runs.values() for points in repetitions for p in points]
-        x = plots.time_axis(max(p[0] for p in every))
-        y = plots.linear_axis(max(p[1] for p in every) / 1024, "RSS [MiB]")
-        curves = []
-        for name in reversed(compare.in_order(runs)):  # hakmem's on top
-            for points in runs[name]:
-                curves.append(plots.curve(name, context.slots[name],
-                                          [(t, kib / 1024) for t, kib in points], x, y))
-        drawn.append(Lines(f"RSS over time: {workload} {arguments}".strip(), x, y, curves))
+def rss_table(sources):
+    lines = []
+    for (_, workload, arguments), runs in rss_runs(sources).items():
         for name in compare.in_order(runs):
             figures = [time_figures(points) for points in runs[name]]
             lines.append([workload, arguments, name, str(len(figures)),
                           *(text.mib(median(column)) for column in zip(*figures))])
-    if not drawn:
-        return []
     head = [Head("workload", "", True), Head("arguments", "", True), Head("allocator", "", True),
             Head("n"), Head("peak", "MiB"), Head("mean over time", "MiB"),
             Head("at the end", "MiB")]
-    note = "Medians of the repetitions; every repetition is a line of the plot."
-    return [("lines", drawn), ("table", Table("RSS over time", head, lines, False, note))]
+    return Table("RSS over time", head, lines, False, "Medians of the repetitions.")
+
+
+def rss_over_time(context):
+    sources, drawn = context.sources.get("memory", []), []
+    for (_, workload, arguments), runs in rss_runs(sources).items():
+        every = [p for repetitions in runs.values() for points in repetitions for p in points]
+        x = plots.time_axis(max(p[0] for p in every))
+        y = plots.linear_axis(max(p[1] for p in every) / 1024, "RSS [MiB]")
+        curves = [plots.curve(name, context.slots[name], [(t, kib / 1024) for t, kib in points],
+                              x, y)
+                  for name in reversed(compare.in_order(runs))  # hakmem's on top
+                  for points in runs[name]]
+        drawn.append(Lines(f"RSS over time, every repetition: {workload} {arguments}".strip(), x, y,
+                           curves))
+    return [("lines", drawn), ("table", rss_table(sources))] if drawn else []
 
 
 # ---- Scaling ------------------------------------------------------------------------------------
 
 def _thread_places(rows):
-    """Where the number of threads stands among the arguments of one workload."""
+    """{place: word} of the arguments of one workload that go with the number of threads: T for the
+    number itself, N/T for a length that is shared among them."""
     words = [row.arguments.split() for row in rows]
     if len({len(w) for w in words}) != 1:
-        return set()
-    return {at for at in range(len(words[0]))
-            if all(w[at] == f"{row.threads:.0f}" for w, row in zip(words, rows))}
+        return {}
+    found = {}
+    for at in range(len(words[0])):
+        column = [(w[at], row.threads) for w, row in zip(words, rows)]
+        if all(word == f"{threads:.0f}" for word, threads in column):
+            found[at] = "T"
+        elif all(word.isdigit() for word, _ in column):
+            whole = {int(word) * threads for word, threads in column}
+            if len(whole) == 1:
+                found[at] = f"{whole.pop():.0f}/T"
+    return found
 
 
 def scaling_groups(rows):
@@ -346,7 +366,7 @@ def scaling_groups(rows):
             continue
         hidden, groups = _thread_places(same), {}
         for row in same:
-            said = " ".join("T" if at in hidden else word
+            said = " ".join(hidden.get(at, word)
                             for at, word in enumerate(row.arguments.split()))
             groups.setdefault(said, []).append(row)
         found += [(workload, said, sorted(group, key=lambda row: row.threads))

@@ -36,6 +36,7 @@ def _order(rows, measure, better):
     if not found:
         return f"No row has both {base} and another allocator."
     most = max(len(one.ratios) for _, one in found)
+    found.sort(key=lambda pair: len(pair[1].ratios) < most)  # means over fewer rows rank apart
     said = [f"{name} {text.ratio(one.mean)}"
             + (f" (over {text.count(len(one.ratios), 'row')} only)" if len(one.ratios) < most
                else "") for name, one in found]
@@ -46,7 +47,7 @@ def _order(rows, measure, better):
         duel = compare.standing(rows, name, rival, measure)
         if duel and compare.outcome(duel.mean, measure) == "even":
             ahead += f", but not told apart from {rival}"
-    return f"{ahead}, by geometric mean over {text.count(len(rows), 'row')}. " \
+    return f"{ahead}, by geometric mean over {text.count(most, 'row')}. " \
            f"As multiples of {base}'s: {', '.join(said)}."
 
 
@@ -69,13 +70,9 @@ def _own_rows(rows, measure):
 
 
 def _soak(sources):
-    said = []
-    for name, _, _, rows in more.soak_runs(sources):
-        speed, rss = (more.drift(more.series(rows, column, 1))
-                      for column in ("ops_per_s", "rss_kib"))
-        said.append(f"{name}: {text.count(len(rows), 'epoch')} in {rows[-1]['time_s']:,.0f} s, "
-                    f"speed {text.percent(speed)} %, RSS {text.percent(rss)} %")
-    return f"Drift over the run: {'; '.join(said)}." if said else ""
+    said = [f"{soak.name}: {more.soak_word(soak)} ({text.count(len(soak.rows), 'epoch')}, "
+            f"{soak.rows[-1]['time_s']:,.0f} s)" for soak in more.soaks(sources)]
+    return f"{'; '.join(said)}." if said else ""
 
 
 def _latency(sources):
@@ -108,24 +105,22 @@ def _together(groups, top, bottom):
 
 
 def _syscalls(sources):
-    groups = [(w, a, {name: row | {"calls": row["per_million_ops"] * row["ops"]}
-                      for name, row in by_name.items() if row["ops"]})
-              for w, a, by_name in more.counts(sources, "per_million_ops")]
-    n, found = _together(groups, "calls", "ops")
-    said = ", ".join(f"{name} {text.figure(value)}" for name, value in found.items())
-    return f"Per million operations, {text.count(n, 'workload')} together: {said}." if said else ""
+    n, found = _together(more.counts(more.with_all_calls(sources), "calls"), "calls", "ops")
+    said = ", ".join(f"{name} {text.figure(1e6 * value)}" for name, value in found.items())
+    return f"Per million operations, {text.count(n, 'run')} together: {said}." if said else ""
 
 
 def _instructions(sources):
     n, found = _together(more.counts(sources, "per_op"), "instructions", "ops")
     said = ", ".join(f"{name} {value:.1f}" for name, value in found.items())
-    return f"Per operation, {text.count(n, 'workload')} together: {said}." if said else ""
+    return f"Per operation, {text.count(n, 'run')} together: {said}." if said else ""
 
 
 def _ab(sources):
-    words = [v[-1].word if v[-1] else "without figures" for v in more.ab_verdicts(sources)]
-    said = [f"{words.count(word)} {word}" for word in ("GO", "NEUTRAL", "NO-GO", "without figures")
-            if word in words]
+    found = [duel.verdict.word if duel.verdict else "without figures"
+             for duel in more.duels(sources)]
+    said = [f"{found.count(word)} {word}" for word in ("GO", "NEUTRAL", "NO-GO", "without figures")
+            if word in found]
     return f"{text.words(said)}." if said else ""
 
 
@@ -136,27 +131,31 @@ def troubles(sources):
 
 
 def _troubles(sources):
-    found = troubles(sources)
-    said = [f"{row}, {name}: {what}" for _, row, name, what in found[:SAID_MAX]]
-    if len(found) > SAID_MAX:
-        said.append(f"and {len(found) - SAID_MAX} more, in the tables")
+    found = {}
+    for _, row, name, what in troubles(sources):
+        found.setdefault((row, what), []).append(name)
+    said = [f"{row}, {text.words(names)}: {what}" for (row, what), names in found.items()]
+    if len(said) > SAID_MAX:
+        said[SAID_MAX:] = [f"and {len(said) - SAID_MAX} more, in the tables"]
     return f"{'; '.join(said)}." if said else "Nothing failed, and no row is missing." \
         if "suite" in sources or "programs" in sources else ""
 
 
 def _disturbed(sources):
-    lost, every = 0, 0
-    for kind in ("suite", "programs"):
-        for at, part in enumerate(compare.disturbed(compare.gather(sources.get(kind, [])))):
-            lost, every = lost + part * (at == 0), every + part * (at == 1)
-    runs = [row for source in sources.get("ab", []) for row in source.rows]
-    lost += sum(1 for row in runs if row["disturbed"])
-    every += len(runs)
-    if not every:
-        return ""
-    return f"{lost} of {text.count(every, 'measurement')} ran while others used the machine; they " \
-           "are counted and left out of every figure." if lost else \
-        f"None of {text.count(every, 'measurement')}."
+    runs = [row for kind in ("suite", "programs", "ab") for source in sources.get(kind, [])
+            for row in source.rows]
+    lost = sum(1 for row in runs if row["disturbed"])
+    if not lost:
+        return f"None of {text.count(len(runs), 'measurement')}." if runs else ""
+    cells = [cell for kind in ("suite", "programs")
+             for row in compare.gather(sources.get(kind, [])) for cell in row.cells.values()
+             if cell.every]
+    shaky = sum(1 for cell in cells if cell.shaky)
+    said = f"{lost} of {text.count(len(runs), 'measurement')} ran while others used the machine"
+    return f"{said}, and are left out of the figures." if not shaky else \
+        f"{said}. {shaky} of {text.count(len(cells), 'figure')} rest on them, since fewer than " \
+        f"{compare.FEW} calm repetitions are there; they are marked *, or drawn hollow. The " \
+        "others leave them out."
 
 
 def not_measured(sources):
@@ -166,6 +165,8 @@ def not_measured(sources):
     for kind, files in sources.items():
         names = {row["allocator"] for source in files for row in source.rows
                  if "allocator" in row}
+        if kind == "soak":
+            names = {soak.allocator for soak in more.soaks(files)}
         missing = [name for name in [compare.SUBJECT] + PEERS if name not in names]
         if names and missing:
             meaning = MEANING[kind][0].upper() + MEANING[kind][1:]
@@ -185,9 +186,11 @@ def differing(sources):
             parts = [f"{value} (file {text.words(map(str, sorted(numbers)))})"
                      for value, numbers in values.items()]
             said.append(f"The files differ in {fact}: {'; '.join(parts)}.")
-    dirty = [str(source.number) for source in files if source.facts.get("commit", "").endswith("+")]
+    dirty = sorted(source.number for source in files
+                   if source.facts.get("commit", "").endswith("+"))
     if dirty:
-        said.append(f"The tree had changes that are in no commit: file {text.words(dirty)}.")
+        said.append("The tree had changes that are in no commit: file "
+                    f"{text.words(map(str, dirty))}.")
     said += [f"File {source.number}: {note}." for source in files for note in source.notes]
     return said
 

@@ -44,7 +44,8 @@ def suite(path, repetitions=7, factors=None, rows=None, disturbed=2, **facts):
                 made.append(row | {
                     "ops": 20000000, "ops_per_s": round(found), "wall_s": 2, "cpu_s": 2 * threads,
                     "ops_per_cpu_s": round(found / threads * 0.99), "steal_percent": 0.1,
-                    "peak_kib": round(8000 * threads * (1 + abs(factor - 1)) * chance.uniform(1, 1.1)),
+                    "peak_kib": round(8000 * threads * (1 + abs(factor - 1))
+                                      * chance.uniform(1, 1.1)),
                     "foreign_percent": 0.2})
     for at in range(disturbed):
         made.insert(5, made[at] | {"disturbed": 1, "ops_per_s": 1, "foreign_percent": 60})
@@ -111,13 +112,16 @@ def soak(path, epochs=1200, **facts):
     chance, made = random.Random(3), []
     for process in (1, 2):
         for epoch in range(1, epochs + 1):
-            speed = 90e6 * chance.uniform(0.97, 1.03) / process ** 0.2
-            made.append({"process": process, "epoch": epoch, "time_s": 5 * epoch, "ops": speed * 5,
+            speed = 90e6 * chance.uniform(0.97, 1.03)
+            made.append({"process": process, "epoch": epoch, "ops": round(speed * 5),
+                         "time_s": 5 * (epoch + (process - 1) * epochs),
                          "wall_s": 5, "cpu_s": 5, "ops_per_s": round(speed),
                          "ops_per_cpu_s": round(speed), "minor_faults": 12, "major_faults": 0,
-                         "rss_kib": 6000 + 1500 * process + min(epoch, 40) * 10,
-                         "vmhwm_kib": 9000 + 1500 * process, "system_calls": 3,
+                         "rss_kib": 6000 + min(epoch, 40) * 10 + round(chance.uniform(0, 20)),
+                         "vmhwm_kib": 9000, "system_calls": 3,
                          "hakmem_system_calls": 2})
+    facts = {"program": "build/release/bench/bench_random_mixed_hakmem", "profile": "balanced",
+             "ws": 400} | facts
     return write(path, "soak", made, **facts)
 
 
@@ -125,13 +129,13 @@ def ab(path):
     chance, made = random.Random(4), []
     for repetition in range(10):
         for workload, arguments, _, speed in ROWS[:4]:
-            for arm, factor in (("before", 1), ("after", 1.03 if workload == "tiny_hot" else
+            for arm, factor in (("a", 1), ("b", 1.03 if workload == "tiny_hot" else
                                                 0.97 if workload == "vm_mixed" else 1.001)):
                 found = speed * factor * chance.uniform(0.995, 1.005)
                 made.append({"workload": workload, "arguments": arguments, "arm": arm,
                              "repetition": repetition, "ops_per_s": round(found),
                              "ops_per_cpu_s": round(found), "disturbed": 0})
-    return write(path, "ab", made)
+    return write(path, "ab", made, a="build:build/before", b="hakmem", threshold_percent=1.0)
 
 
 def everything(directory):
