@@ -34,8 +34,14 @@ check:
 check-full:
 	@scripts/check.sh full
 
-bench: all
-	@scripts/bench_five.py
+bench:
+	@scripts/install_deps.sh build || echo 'make bench: going on with what there is'
+	@scripts/install_deps.sh bench || echo 'make bench: going on with what there is'
+	@$(MAKE) configure
+	@cmake -DBUILD_BENCHES=ON $(BUILD) >$(BUILD)/configure.log
+	@cmake --build $(BUILD) -j$(JOBS) --target hakmem_shared bench_suite measure >$(BUILD)/bench.log || \
+		{ tail -n 30 $(BUILD)/bench.log; exit 1; }
+	@BUILD_FLAVOR=$(BUILD_FLAVOR) ./hakmem bench --set quick --report
 
 format:
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
@@ -55,7 +61,7 @@ help:
 	@echo 'make demo                 shows what it does'
 	@echo 'make check                the checks and tests of a commit'
 	@echo 'make check-full           in every flavour'
-	@echo 'make bench                the five workloads against other allocators'
+	@echo 'make bench                hakmem against other allocators: a table and a page of it'
 	@echo 'make install-deps         installs what the build needs (apt-get)'
 	@echo 'make install, format, clean'
 	@echo

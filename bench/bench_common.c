@@ -203,7 +203,7 @@ static int take_option(const char *word, const char *next, const struct bench_op
 		if (o->value)
 			return *o->value = true;
 		if (o->text) {
-			if (!next || !*next)
+			if (!next)
 				bench_usage_error("%s needs the name of a file", word);
 			*o->text = next;
 			return 2;

@@ -105,8 +105,8 @@ static inline void bench_free(unsigned char *block, uint8_t tag)
 	free(block);
 }
 
-/* The same; `l` gets the time of the call alone. A loop passes a constant NULL when it is not timed,
- * and is then compiled without a trace of this. */
+/* The same; `l` gets the time of the call alone. A loop that is not timed passes a constant NULL, and
+ * is compiled without a trace of this. */
 static inline unsigned char *bench_malloc_timed(size_t size, uint8_t tag, struct bench_latency *l)
 {
 	unsigned char *block;
@@ -130,7 +130,7 @@ static inline void bench_free_timed(unsigned char *block, uint8_t tag, struct be
 	bench_timed_free(l, block);
 }
 
-/* ---- Slots: the steady state that three of the workloads have --------------------------------- */
+/* ---- Slots: the steady state that three of the workloads have ------------------------------- */
 
 struct bench_slots {
 	unsigned char **slot; /* `count` pointers, NULL = free */
@@ -158,7 +158,7 @@ struct bench_arg {
 	uint64_t max;
 };
 
-/* A word that begins with "--": a switch, or with `number` or `text` one that takes the next word. */
+/* A word that begins with "--": a switch; with `number` or `text` one that takes the next word. */
 struct bench_option {
 	const char *name;
 	bool *value;      /* a switch is set to true */

@@ -76,7 +76,7 @@ static inline uint64_t bench_ticks_end(void)
 
 /* ---- Buckets --------------------------------------------------------------------------------- */
 
-/* Below 32 a bucket is one value; above, the five bits behind the highest one tell buckets apart. */
+/* Below 32 a bucket is one value; above, the five bits behind the highest tell buckets apart. */
 static inline unsigned bench_latency_bucket(uint64_t ticks)
 {
 	unsigned octave;

@@ -3,8 +3,8 @@
 """hakmem ab: is B better than A? Runs both, interleaved, and says GO, NO-GO or NEUTRAL.
 
 An arm is a binary, a library and an environment, as its SPEC says. Pairs of runs go A B, B A, A B …,
-so that a machine that becomes slower hits both alike. A run in which others took the CPU is redone,
-a few times.
+so that a machine that becomes slower hits both alike. A run in which others took the CPU is redone;
+on a machine that is always in use, soon no more, and that is said.
 """
 
 import os
@@ -42,7 +42,7 @@ the 95 % interval is all above 1; NO-GO the same downwards; else NEUTRAL."""
 
 COLUMNS = ["workload", "arguments", "arm", "repetition", "ops_per_s", "ops_per_cpu_s", "wall_s",
            "cpu_s", "peak_kib", "steal_percent", "foreign_percent", "disturbed"]
-REDO_MAX = 3  # further tries of a disturbed run
+REDO_MAX = 3  # further tries of a disturbed run; in all of a job, as many as it has pairs
 THREADS_AT = {"larson": 6, "mid_large_mt": 0}  # which argument is the number of threads
 
 
@@ -171,7 +171,7 @@ class Session:
         self.writer = writer
         self.cpu = cpu
         self.pairs = {job.label + job.name: (job, []) for job in jobs}
-        self.redone = self.kept = 0
+        self.redone = self.kept = self.redo_left = 0
         self.progress = cli.Progress(len(self.pairs) * (2 * n + 2))
         self.done = 0
 
@@ -181,6 +181,7 @@ class Session:
                 for line in run_once(job, side, self.cpu).errors.strip().splitlines()[:1]:
                     cli.note(f"{job.name} with '{side.spec}' says: {line}")
                 self.done += 1
+            self.redo_left = max(self.n, REDO_MAX)
             for repetition in range(1, self.n + 1):
                 pairs.append(self._pair(job, repetition))
         self.progress.clear()
@@ -193,10 +194,10 @@ class Session:
 
     def _settled(self, job, at, repetition):
         """A run that nobody disturbed, if one of the tries is; else the last."""
-        for left in range(REDO_MAX, -1, -1):
+        for tries_left in range(REDO_MAX, -1, -1):
             self.progress.show(self.done, f"{job.name} {job.label}, {'AB'[at]} {repetition}")
             run = run_once(job, self.arms[at], self.cpu)
-            again = run.disturbed and left > 0
+            again = run.disturbed and tries_left > 0 and self.redo_left > 0
             figures = run.figures()
             self.writer.row(workload=job.name, arguments=job.label, arm="ab"[at],
                             repetition=repetition,
@@ -205,6 +206,7 @@ class Session:
             if not again:
                 break
             self.redone += 1
+            self.redo_left -= 1
         self.kept += run.disturbed
         self.done += 1
         return run
@@ -267,8 +269,8 @@ def report(session, change, figure):
     if session.redone:
         print(f"{session.redone} disturbed runs were redone.")
     if session.kept:
-        cli.note(f"{session.kept} of the runs in the figures were disturbed at every try: others use "
-                 "this machine")
+        cli.note(f"{session.kept} of the runs in the figures were disturbed, and kept: others use this "
+                 "machine")
     print(f"Verdict: {whole}" + (f" ({', '.join(words)})" if len(words) > 1 else ""))
 
 

@@ -110,7 +110,7 @@ class Load:
         return busy / tick, stolen / tick
 
     def since(self, own_cpu_s):
-        """(percent of one CPU stolen, percent of one CPU used by others), when we used own_cpu_s."""
+        """(percent of one CPU stolen, percent of one CPU used by others), less own_cpu_s."""
         wall = max(time.monotonic() - self.wall, 1e-9)
         busy, steal = self._now()
         foreign = max(busy - self.busy - own_cpu_s, 0)

@@ -51,3 +51,9 @@ def results(kind, stamp):
         path = base / f"{stamp}-{number}"
     path.mkdir(parents=True)
     return path
+
+
+def shown(path):
+    """A path as it is shown to users: from the current directory, if it is below that."""
+    path = Path(path).absolute()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -16,6 +16,7 @@ from lab import machine
 
 DISTURBED_PERCENT = 4  # of the CPUs in use: what others may take before a run counts as disturbed
 TIMEOUT_S = 600
+WATCH_S = 0.01
 
 RESULT = re.compile(r"^Throughput = \d+ ops/s .*\bops=(\d+) .*\btime=([\d.]+)s cpu=([\d.]+)s "
                     r"vmhwm=(\d+)KiB malloc=(\S+)$", re.M)
@@ -101,9 +102,19 @@ def end_group(process):
     process.wait()
 
 
-def execute(command, env=None, cpu=None, timeout=TIMEOUT_S, **options):
+def _communicate(process, timeout, watch):
+    deadline = time.monotonic() + timeout
+    while watch and process.poll() is None and time.monotonic() < deadline:
+        watch(process.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=WATCH_S)
+    return process.communicate(timeout=max(deadline - time.monotonic(), 0.01))
+
+
+def execute(command, env=None, cpu=None, timeout=TIMEOUT_S, watch=None, **options):
     """Runs a command to its end, in a session of its own that never outlives it: Finished. env is
-    set on top of clean_environment(); cpu: the one that it is pinned to, or None."""
+    set on top of clean_environment(); cpu: the one that it is pinned to, or None; watch(pid) is
+    called every WATCH_S."""
     def pin():
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
@@ -113,7 +124,7 @@ def execute(command, env=None, cpu=None, timeout=TIMEOUT_S, **options):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         start_new_session=True, preexec_fn=pin, **options)
     try:
-        output, errors = process.communicate(timeout=timeout)
+        output, errors = _communicate(process, timeout, watch)
         status = _status(process.returncode)
     except subprocess.TimeoutExpired:
         end_group(process)
@@ -174,16 +185,3 @@ def run(command, env=None, cpu=None, timeout=TIMEOUT_S, load=machine.Load):
     steal, foreign, disturbed = meter.since(waited)
     return Run("ok", ops, ops / wall, ops / cpu_s, wall, cpu_s, int(found[4]), steal, foreign,
                disturbed, found[5], done.output, done.errors)
-
-
-@contextlib.contextmanager
-def interruptible():
-    """SIGTERM ends a command as SIGINT does: what runs is ended, what was measured is kept."""
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

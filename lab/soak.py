@@ -30,8 +30,8 @@ WARM_UP_BASE = "1000000"  # the driver's ITERS, a tenth of which is its warm-up;
 SAME = ["cpu", "memory", "kernel", "libc", "driver"]  # facts that a resumed run must find again
 TICK_S = 0.5
 
-ABOUT = """Runs a workload for long and watches memory and speed: RSS and throughput of every epoch in
-bench_results/soak/<time>/epochs.csv, and a verdict at the end, as by scripts/analyze_soak.py.
+ABOUT = """Runs a workload for long and watches memory and speed: RSS and throughput of every epoch
+in bench_results/soak/<time>/epochs.csv, and a verdict at the end, as by scripts/analyze_soak.py.
 Exit status: 0 passed, 1 failed or the driver died, 2 bad arguments."""
 
 

@@ -178,8 +178,9 @@ def describe(found, verdict):
         limits = limits if name == "by wall" else ["", ""]
         lines.append(
             f"{name:<11} {speed.drift:+.2f} % drift{limits[0]}, {speed.variation:.2f} % "
-            f"variation{limits[1]}, median {speed.median / 1e6:.2f} M ops/s; {speed.outliers:.1f} % "
-            f"outliers, variation without them {speed.variation_inside:.2f} %")
+            f"variation{limits[1]}, median {speed.median / 1e6:.2f} M ops/s; "
+            f"{speed.outliers:.1f} % outliers, variation without them "
+            f"{speed.variation_inside:.2f} %")
     if count < FEW:
         lines.append(f"Note: a verdict on {plural(count, found.unit)} says little.")
     if verdict.passed():

@@ -6,18 +6,22 @@
 #
 #   scripts/install_deps.sh build    what `make` and `make demo` need
 #   scripts/install_deps.sh check    that, and what `make check` and `make check-full` need
+#   scripts/install_deps.sh bench    what `make bench` needs beside `build`
 set -eu
 
 build="gcc libc6-dev make cmake binutils pkg-config python3 git libmimalloc2.0 ghostscript sqlite3"
 check="g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
 	perl z3 vim redis-server redis-tools nginx-light wrk postgresql"
+bench="libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 libmimalloc2.0 strace valgrind
+	python3-numpy python3-scipy python3-matplotlib python3-jinja2 python3-rich"
 
 case ${1-} in
 build) wanted=$build ;;
+bench) wanted=$bench ;;
 check) wanted="$build $check" ;;
 *)
-	sed -n '5,8s/^# \{0,1\}//p' "$0" >&2
+	sed -n '5,9s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 	;;
 esac

@@ -60,7 +60,8 @@ def test_producers_and_consumers_do_all_operations(threads, mixed):
 
 
 def test_fewer_blocks_than_a_batch_arrive():
-    assert result(run("bench_producer_consumer", 1, 1, 64, 2, HAKMEM_BENCH_PREFAULT="0"))["ops"] == "2"
+    done = run("bench_producer_consumer", 1, 1, 64, 2, HAKMEM_BENCH_PREFAULT="0")
+    assert result(done)["ops"] == "2"
 
 
 def test_phase_rows():
