@@ -159,8 +159,8 @@ def soak_section(context):
                               dash=seen[:at].count(soak.allocator) % 4)
                   for at, (soak, points) in enumerate(zip(found, drawn)) if points]
         plotted.append(Lines(title, x, y, curves[::-1]))
-    lead = f"Long runs are cut into at most {plots.POINTS_MAX} pieces: the line goes through their " \
-           "medians, the band from their smallest to their largest value."
+    lead = f"Long runs are cut into at most {plots.POINTS_MAX} pieces: the line goes through " \
+           "their medians, the band from their smallest to their largest value."
     return Section("soak", "Soak", [("text", lead), ("lines", plotted),
                                     ("table", soak_table(context.sources["soak"])),
                                     ("table", _epoch_table(found))])

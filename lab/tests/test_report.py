@@ -239,6 +239,47 @@ def test_disturbed_repetitions_have_to_do_where_there_are_too_few_others(tmp_pat
     assert 'class="hollow"' in page.text
 
 
+def test_figures_are_without_disturbed_and_failed_repetitions(tmp_path):
+    speeds = [("ok", 300, 0)] * 4 + [("ok", 100, 1), ("ok", 100, 1), ("exit 1", 100, 0)]
+    rows = [{"workload": "w", "arguments": "1", "threads": 1, "allocator": name, "repetition": at,
+             "status": "ok" if name == "glibc" else status, "disturbed": disturbed,
+             "ops_per_s": 100 if name == "glibc" else speed}
+            for at, (status, speed, disturbed) in enumerate(speeds) for name in ("hakmem", "glibc")]
+    page = make_page(tmp_path, report_data.write(tmp_path / "r.csv", "suite", rows))
+    line = page.find("Speed, every row and allocator", "hakmem")
+    assert (line["n"], line["min–max M ops/s"]) == ("4", "0.000300–0.000300")
+    assert line["failed or disturbed"] == "exit 1 (1×), 2 disturbed"
+    assert page.find("Speed against glibc", "hakmem")["mean ratio × glibc"] == "3.00"
+
+
+@pytest.mark.parametrize("low, high, more, less", [
+    (1.01, 1.2, "won", "lost"), (0.8, 0.99, "lost", "won"), (0.99, 1.2, "even", "even"),
+    (0.8, 1.01, "even", "even"), (1, 1, "even", "even")])
+def test_a_row_is_won_when_the_whole_interval_says_so(low, high, more, less):
+    for value in (low, high):
+        found = report_compare.stats.Ratio(value, low, high)
+        assert report_compare.outcome(found, report_compare.SPEED) == more
+        assert report_compare.outcome(found, report_compare.PEAK) == less
+
+
+def test_the_fastest_is_named_only_when_it_is_told_apart(tmp_path):
+    def rows(other):
+        return [{"workload": f"w{row}", "arguments": "1", "threads": 1, "allocator": name,
+                 "repetition": at, "status": "ok", "disturbed": 0,
+                 "ops_per_s": speed * (1 + 0.02 * ((7 * at + 3 * row + len(name)) % 5))}
+                for row in range(3) for at in range(8)
+                for name, speed in (("hakmem", 200), ("mimalloc", other), ("glibc", 100))]
+
+    for other, said in ((199.9, "hakmem is the fastest, but not told apart from mimalloc, by"),
+                        (150, "hakmem is the fastest, by"), (260, "mimalloc is the fastest, by")):
+        path = report_data.write(tmp_path / f"{other}.csv", "suite", rows(other))
+        assert f"{said} geometric mean over 3 rows." in make_page(tmp_path, path).text
+    alone = report_data.write(tmp_path / "slow.csv", "suite",
+                              [row | {"ops_per_s": 50 if row["allocator"] == "hakmem" else 100}
+                               for row in rows(150) if row["allocator"] != "mimalloc"])
+    assert "glibc is the fastest, by geometric mean" in make_page(tmp_path, alone).text
+
+
 def test_interrupted_and_absent_allocators_are_told(tmp_path):
     factors = {"hakmem": 1.4, "glibc": 1}
     path = report_data.suite(tmp_path / "results.csv", 5, factors)
@@ -291,6 +332,8 @@ def test_quantiles_are_those_of_the_values():
     buckets = sorted((limit, values.count(limit)) for limit in set(values))
     for share in (0.001, 0.25, 0.5, 0.9, 0.999, 1):
         assert report_sections.quantile(buckets, share) == values[max(round(share * 1000) - 1, 0)]
+    assert report_sections.quantile([(1, 50), (2, 50)], 0.5) == 1
+    assert report_sections.quantile([(1, 999), (2, 1)], 0.999) == 1
 
 
 def test_repetitions_of_a_histogram_are_added(tmp_path):
@@ -374,6 +417,7 @@ def test_axes():
         axis = report_plots.ratio_axis(values, "")
         assert 2 <= len(axis.ticks) <= 10, (values, axis.ticks)
         assert any(text == "1" for _, text in axis.ticks)
+        assert all(at == axis.at(float(text)) for at, text in axis.ticks)
         assert all(0 <= axis.at(value) <= 100 for value in values)
         assert axis.at(min(values)) < axis.at(max(values) * 1.001)
     for high in (0.03, 1, 7, 95, 300, 123456):
@@ -505,7 +549,8 @@ return [...document.querySelectorAll('table')].filter(table => {
 	box.scrollLeft = 1e6;
 	const last = table.rows[0].cells[table.rows[0].cells.length - 1].getBoundingClientRect();
 	const bad = seen.width < 40 || seen.height < 20 || seen.right > innerWidth + 1
-		|| last.right > seen.right + 1 || box.tabIndex !== 0;
+		|| last.right > seen.right + 1 || box.tabIndex !== 0
+		|| getComputedStyle(box).overflowX !== 'auto';
 	box.scrollLeft = 0;
 	return bad;
 }).map(table => table.closest('.scroll').getAttribute('aria-label'))"""
