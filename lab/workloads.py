@@ -3,8 +3,8 @@
 """The workloads and their parameters: which program of bench/, how long, with which arguments.
 
 Lengths are fixed, so that every allocator does the same work. They were chosen once, so that glibc
-takes 0.3 to 0.6 s of CPU time; the others take what they take. vm_mixed --touch is shorter: it is
-bound by page faults, and takes some twenty times as long where all memory goes back to the system.
+takes 0.3 to 0.6 s of CPU time; the others take what they take. vm_mixed --touch is
+shorter: it is bound by page faults, of which tbb takes over ten times as long as glibc.
 """
 
 import functools
