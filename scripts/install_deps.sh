@@ -12,14 +12,15 @@ set -eu
 build="gcc libc6-dev make cmake binutils pkg-config python3 git libmimalloc2.0 ghostscript sqlite3"
 check="g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
-	perl z3 vim redis-server redis-tools nginx-light wrk postgresql"
+	perl z3 vim redis-server redis-tools nginx-light wrk postgresql
+	python3-pytest xz-utils procps chromium chromium-driver"
 bench="libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 libmimalloc2.0 strace valgrind
 	python3-numpy python3-scipy python3-matplotlib python3-jinja2 python3-rich"
 
 case ${1-} in
 build) wanted=$build ;;
 bench) wanted=$bench ;;
-check) wanted="$build $check" ;;
+check) wanted="$build $bench $check" ;;
 *)
 	sed -n '5,9s/^# \{0,1\}//p' "$0" >&2
 	exit 2
@@ -39,37 +40,52 @@ is_there() {
 	esac
 }
 
-missing=
-for package in $wanted; do
-	is_there "$package" || missing="$missing $package"
-done
-# Node.js may come from elsewhere, whose package then conflicts with Debian's.
-if [ "$1" = check ] && ! command -v node >/dev/null; then
-	missing="$missing nodejs"
-fi
-# The package of Python's own tests has the version in its name, and no name without.
-if [ "$1" = check ]; then
-	version=$(apt-cache depends python3 | sed -n 's/.*Depends: python3\.\([0-9]*\)$/\1/p' | head -n 1)
-	testsuite="libpython3.${version:?no package python3 in the lists of apt}-testsuite"
-	is_installed "$testsuite" || missing="$missing $testsuite"
-fi
-if [ -z "$missing" ]; then
-	echo "install_deps: all packages for '$1' are installed"
-	exit 0
-fi
-
 if [ "$(id -u)" -eq 0 ]; then
 	as_root=
 elif command -v sudo >/dev/null; then
 	as_root=sudo
 else
+	as_root=missing
+fi
+
+update() {
+	# The lists may be of today, or there may be no network for them: the installation decides.
+	[ "$as_root" = missing ] || $as_root apt-get update -qq ||
+		echo "install_deps: apt-get update failed, trying without" >&2
+}
+
+# Python's own tests: the package has the version in its name, and no name without.
+name_testsuite() {
+	apt-cache depends python3 2>/dev/null |
+		sed -n 's/.*Depends: python3\.\([0-9]*\)$/libpython3.\1-testsuite/p' | head -n 1
+}
+
+missing=
+for package in $wanted; do
+	is_there "$package" || missing="$missing $package"
+done
+if [ "$1" = check ]; then
+	# Node.js may come from elsewhere, whose package then conflicts with Debian's.
+	command -v node >/dev/null || missing="$missing nodejs"
+	testsuite=$(name_testsuite)
+	if [ -z "$testsuite" ]; then
+		update
+		testsuite=$(name_testsuite)
+	fi
+	is_installed "${testsuite:?install_deps: apt knows no python3}" ||
+		missing="$missing $testsuite"
+fi
+if [ -z "$missing" ]; then
+	echo "install_deps: all packages for '$1' are installed"
+	exit 0
+fi
+if [ "$as_root" = missing ]; then
 	echo "install_deps: run as root: apt-get install$missing" >&2
 	exit 1
 fi
 
 echo "install_deps: apt-get install$missing"
-# The lists may be of today, or there may be no network for them: the installation decides.
-$as_root apt-get update -qq || echo "install_deps: apt-get update failed, trying without" >&2
+update
 # shellcheck disable=SC2086 # a list of words
 if ! $as_root env DEBIAN_FRONTEND=noninteractive \
 	apt-get install -y -qq --no-install-recommends $missing; then
