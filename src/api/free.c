@@ -45,6 +45,8 @@ void hk_free_at(void *p, struct hk_offence where)
 		free_in_slab(h, p, &at, where);
 		return;
 	case HK_AT_SPAN:
+		if (HK_UNLIKELY(!hk_span_claim(at.span))) /* two threads free it at once */
+			hk_heap_die_already_free(where, p, at.bytes);
 		hk_large_free_span(h, at.span);
 		return;
 	case HK_AT_HUGE:

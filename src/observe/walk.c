@@ -124,6 +124,7 @@ static void collect_mail(void)
 		struct hk_heap *h = hk_heap_by_id(id);
 
 		hk_lock_take(&h->lock);
+		hk_heap_thaw(h);
 		hk_mail_drain(h);
 		hk_lock_drop(&h->lock);
 	}

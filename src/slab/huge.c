@@ -73,27 +73,28 @@ static void *map_aligned(size_t bytes, size_t align)
 	return start;
 }
 
+/* With the lock: a fork must not come between the mapping and its entry. */
 static void *map_new(size_t bytes, size_t align, uint32_t owner)
 {
-	void *p = map_aligned(bytes, align);
 	struct hk_huge entry = { .bytes = bytes, .owner = owner, .state = HK_HUGE_LIVE };
-	bool known;
+	void *p;
 
-	if (p == NULL) { /* what is cached may stand in the way */
-		hk_huge_reclaim();
-		p = map_aligned(bytes, align);
-	}
-	if (p == NULL)
-		return NULL;
-	entry.address = (uintptr_t)p;
 	hk_registry_lock();
-	known = hk_registry_insert(&entry);
-	hk_registry_unlock();
-	if (!known) {
+	p = map_aligned(bytes, align);
+	entry.address = (uintptr_t)p;
+	if (p != NULL && !hk_registry_insert(&entry)) {
 		hk_os_unmap(p, bytes);
-		return NULL;
+		p = NULL;
 	}
+	hk_registry_unlock();
 	return p;
+}
+
+/* A range that has left the registry; for fork, the caller has said that it is leaving. */
+static void unmap(void *p, size_t bytes)
+{
+	hk_os_unmap(p, bytes);
+	hk_registry_note_gone();
 }
 
 void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
@@ -107,6 +108,10 @@ void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
 	p = from_cache(bytes, align, owner, &zero, &bytes);
 	if (p == NULL)
 		p = map_new(bytes, align, owner);
+	if (p == NULL) { /* what is cached may stand in the way */
+		hk_huge_reclaim();
+		p = map_new(bytes, align, owner);
+	}
 	if (p == NULL)
 		return NULL;
 	count_out((int64_t)bytes);
@@ -178,10 +183,11 @@ static void retire(void *p, size_t bytes, bool keep)
 			hk_dirty_add((int64_t)bytes);
 	} else {
 		hk_registry_remove(e, true);
+		hk_registry_note_leaving();
 	}
 	hk_registry_unlock();
 	if (!keep)
-		hk_os_unmap(p, bytes);
+		unmap(p, bytes);
 	hk_release_check(bytes); /* live has fallen, and the bound with it */
 }
 
@@ -304,11 +310,10 @@ size_t hk_huge_purge(void)
 	e->state = HK_HUGE_CACHED;
 	e->zero = purged == HK_PURGED_ZERO;
 	e->dirty = purged == HK_PURGED_NOT;
+	if (!e->dirty)
+		hk_dirty_add(-(int64_t)bytes);
 	hk_registry_unlock();
-	if (purged == HK_PURGED_NOT)
-		return 0;
-	hk_dirty_add(-(int64_t)bytes);
-	return bytes;
+	return purged != HK_PURGED_NOT ? bytes : 0;
 }
 
 static bool is_cached(struct hk_huge *e, void *arg)
@@ -330,12 +335,13 @@ size_t hk_huge_trim(void)
 			break;
 		entry = *e;
 		hk_registry_remove(e, true);
-		hk_registry_unlock();
+		hk_registry_note_leaving();
 		if (entry.dirty) {
 			hk_dirty_add(-(int64_t)entry.bytes);
 			sum += entry.bytes;
 		}
-		hk_os_unmap((void *)entry.address, entry.bytes);
+		hk_registry_unlock();
+		unmap((void *)entry.address, entry.bytes);
 	}
 	hk_registry_unlock();
 	return sum;
