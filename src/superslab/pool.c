@@ -20,7 +20,7 @@ struct tier {
 /* Not in `pool`, which is initialised data: a page of it is one that every process writes to. */
 static struct tier tiers[2][TIERS]; /* [0] clean, [1] with dirty units [lock POOL] */
 
-static struct {
+static alignas(64) struct {
 	struct hk_lock lock;
 	uint64_t used[2][TIERS / 64];   /* bit a tier: not empty [lock POOL] */
 	size_t free_units, dirty_units; /* [lock POOL] */
