@@ -77,8 +77,12 @@ __attribute__((destructor(101))) static void very_last(void)
 
 int main(void)
 {
+	struct hak_stats s;
+
 	t_need(resolved() == 42);
+	T_STATS_GET(&s);
+	t_equal(s.heaps_running, 1); /* the resolvers' is main's */
 	use(MAIN);
-	t_need(atexit(handler) == 0);
+	t_need(t_failures() == 0 && atexit(handler) == 0);
 	return 9;
 }

@@ -105,9 +105,9 @@ static void message_without_the_loader(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
+		T_CASE(deeply_bound), /* first: else the library is loaded already */
 		T_CASE(beside_another),
 		T_CASE(in_the_wrong_free),
-		T_CASE(deeply_bound),
 		T_CASE(message_without_the_loader),
 	};
 

@@ -3,6 +3,7 @@
 /* A thread's end: destructors of thread-specific data and of thread_local objects that allocate again,
  * the loader's own free of a library's thread-local storage after them, and libraries whose destructors
  * free, unloaded here or by another thread. Nothing is lost. Argument: the library of trap_tls_lib.c */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -69,6 +70,7 @@ static void *worker(void *library)
 static void storage_of_threads(void)
 {
 	void *library = dlopen(path, RTLD_NOW);
+	struct hak_stats s;
 	size_t live = 0;
 
 	t_need(library != NULL);
@@ -83,6 +85,48 @@ static void storage_of_threads(void)
 			live = t_live();
 	}
 	t_equal(atomic_load(&destroyed), 3 * THREADS * (ROUNDS + 2));
+	t_check_at(t_live() <= live + 256 * T_KiB, t_live() - live);
+	T_STATS_GET(&s);
+	t_equal(s.heaps_running, 1);
+	t_equal(dlclose(library), 0);
+}
+
+static unsigned count_tasks(void)
+{
+	unsigned n = 0;
+	DIR *tasks = opendir("/proc/self/task");
+
+	t_need(tasks != NULL);
+	while (readdir(tasks) != NULL)
+		n++;
+	closedir(tasks);
+	return n - 2; /* . and .. */
+}
+
+/* Detached, on stacks of the program's: so glibc frees their thread-local storage in the dying threads
+ * themselves, when all destructors have run. */
+static void storage_freed_by_the_dying(void)
+{
+	static char stack[THREADS][128 * 1024] __attribute__((aligned(4096)));
+	void *library = dlopen(path, RTLD_NOW);
+	size_t live = t_live();
+	struct hak_stats s;
+
+	t_need(library != NULL);
+	for (unsigned i = 0; i < THREADS; i++) {
+		pthread_attr_t attr;
+		pthread_t thread;
+
+		t_need(pthread_attr_init(&attr) == 0);
+		t_need(pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED) == 0);
+		t_need(pthread_attr_setstack(&attr, stack[i], sizeof(stack[i])) == 0);
+		t_need(pthread_create(&thread, &attr, worker, library) == 0);
+		pthread_attr_destroy(&attr);
+	}
+	while (count_tasks() > 1)
+		t_sleep_ms(5);
+	T_STATS_GET(&s);
+	t_equal(s.heaps_running, 1); /* the last free has not made a heap that nobody parks */
 	t_check_at(t_live() <= live + 256 * T_KiB, t_live() - live);
 	t_equal(dlclose(library), 0);
 }
@@ -119,6 +163,7 @@ static void unloaded_libraries(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = { T_CASE(storage_of_threads),
+					       T_CASE(storage_freed_by_the_dying),
 					       T_CASE(unloaded_libraries) };
 
 	t_need(argc > 1);
