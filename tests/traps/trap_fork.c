@@ -113,8 +113,11 @@ static void wait_for(pid_t pid)
 
 /* ---- What a process has ---- */
 
+#define HEAPS 64u
+
 struct tally {
 	size_t blocks, bytes;
+	unsigned of_heap[HEAPS]; /* by id, the last for all above */
 };
 
 static bool add(const struct hak_block_info *block, void *arg)
@@ -123,12 +126,13 @@ static bool add(const struct hak_block_info *block, void *arg)
 
 	t->blocks++;
 	t->bytes += block->usable;
+	t->of_heap[block->heap_id < HEAPS ? block->heap_id : HEAPS - 1]++;
 	return true;
 }
 
 static struct tally count_blocks(void)
 {
-	struct tally t = { 0, 0 };
+	struct tally t = { .blocks = 0 };
 
 	T_TRIM();
 	t_need(T_WALK(add, &t));
@@ -147,6 +151,20 @@ static size_t idle_bytes(const struct tally *t)
 /* A thread may have one block in its hand, and has one of the C library's for its thread-local
  * storage; there are BUSY, and as many that these have created. */
 #define LOST_MOST ((size_t)2 * 2 * BUSY)
+
+static void check_nothing_is_lost(size_t blocks_before)
+{
+	struct tally t;
+
+	empty_slots();
+	t = count_blocks();
+	if (t.blocks <= blocks_before + LOST_MOST)
+		return;
+	for (unsigned id = 0; id < HEAPS; id++)
+		if (t.of_heap[id] != 0)
+			t_say("heap %u: %u blocks", id, t.of_heap[id]);
+	t_check_at(false, t.blocks - blocks_before);
+}
 
 /* ---- The child ---- */
 
@@ -175,13 +193,8 @@ __attribute__((noreturn)) static void child(unsigned number, void **own, size_t 
 	}
 	if (number % 20 == 1)
 		t_join(t_thread(short_life, (void *)77));
-	if (number % 4 == 2) {
-		size_t blocks;
-
-		empty_slots();
-		blocks = count_blocks().blocks;
-		t_check_at(blocks <= blocks_before + LOST_MOST, blocks - blocks_before);
-	}
+	if (number % 4 == 2)
+		check_nothing_is_lost(blocks_before);
 	_exit(t_failures() == 0 ? 0 : 1);
 }
 
@@ -217,7 +230,7 @@ static void child_of_busy_threads(void)
 static void generations(void)
 {
 	unsigned last = (unsigned)t_scale(40, 10);
-	struct tally first = { 0, 0 };
+	struct tally first = { .blocks = 0 };
 
 	for (unsigned depth = 0; depth < last; depth++) {
 		struct tally t;
