@@ -52,7 +52,7 @@ void hk_free_at(void *p, struct hk_offence where)
 	struct hk_span *span = span_at_start(p);
 	struct hk_located at;
 
-	if (span != NULL) {
+	if (span != NULL && hk_span_claim(span)) {
 		hk_large_free_span(h, span);
 		return;
 	}
@@ -62,6 +62,8 @@ void hk_free_at(void *p, struct hk_offence where)
 		free_in_slab(h, p, &at, where);
 		return;
 	case HK_AT_SPAN:
+		if (HK_UNLIKELY(!hk_span_claim(at.span))) /* two threads free it at once */
+			hk_heap_die_already_free(where, p, at.bytes);
 		hk_large_free_span(h, at.span);
 		return;
 	case HK_AT_HUGE:

@@ -7,8 +7,8 @@
 #include "os/thread.h"
 #include "superslab/release.h"
 
-const struct hk_libc *hk_libc;
-_Atomic int hk_mode_now;
+const struct hk_libc *hk_libc HK_NEAR;
+_Atomic int hk_mode_now HK_NEAR;
 
 void hk_mode_choose(void)
 {
@@ -54,7 +54,7 @@ void hk_background_choose(void)
 
 void hk_init(char *const *environment)
 {
-	static _Atomic bool done;
+	static _Atomic bool done HK_NEAR;
 
 	if (HK_MINIMAL || atomic_exchange_explicit(&done, true, memory_order_relaxed))
 		return;

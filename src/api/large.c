@@ -153,6 +153,7 @@ void *hk_large_promote(struct hk_span *s, size_t size)
 
 	if (p == NULL)
 		return NULL;
+	hk_verify(hk_span_claim(s));
 	if (s->owner != 0)
 		delist(hk_heap_by_id(s->owner), s);
 	hk_span_give_empty(s);

@@ -12,7 +12,7 @@
 
 /* 0 < size; align: a power of two. h: the calling thread's heap, or a first-class heap. */
 void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zero);
-/* By the calling thread, whose heap is h. */
+/* By the calling thread, whose heap is h, and which has claimed s. */
 void hk_large_free_span(struct hk_heap *h, struct hk_span *s);
 /* Makes a huge block of it, moving its pages; NULL: refused, and it is as before. */
 void *hk_large_promote(struct hk_span *s, size_t size);

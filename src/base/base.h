@@ -23,9 +23,12 @@
 #define HK_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define HK_HIDDEN            __attribute__((visibility("hidden")))
 #define HK_EXPORT            __attribute__((visibility("default")))
-#define HK_LIKELY(x)         __builtin_expect(!!(x), 1)
-#define HK_UNLIKELY(x)       __builtin_expect(!!(x), 0)
-#define HK_COUNT_OF(a)       (sizeof(a) / sizeof((a)[0]))
+/* Small state that every process touches at its start: in the page of initialised data, which the
+ * loader has written to already, and not in one of the zero-fill pages between the large tables. */
+#define HK_NEAR        __attribute__((section(".data.near")))
+#define HK_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define HK_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define HK_COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 #define HK_KiB ((size_t)1 << 10)
 #define HK_MiB ((size_t)1 << 20)

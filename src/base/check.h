@@ -42,4 +42,9 @@ HK_COLD HK_NORETURN void hk_die_check(const char *file, int line, const char *te
 /* One line on stderr, `hakmem: message`. Preserves errno. */
 HK_COLD void hk_warn(const char *fmt, ...) HK_PRINTF(1, 2);
 
+/* The file of the module that `address` is in, "" for the program itself, and where it is mapped from;
+ * NULL: in none. Without a lock where glibc has _dl_find_object, since whoever dies may hold the
+ * loader's, or have interrupted it; else by dladdr. */
+HK_COLD const char *hk_find_module(const void *address, uintptr_t *start);
+
 #endif

@@ -15,6 +15,15 @@
 
 #include "base/fmt.h"
 
+/* glibc 2.35 and later declare it; older ones may be what the program runs on. */
+#ifdef DLFO_STRUCT_HAS_EH_DBASE
+#define HK_HAVE_FIND_OBJECT 1
+#include <link.h> /* struct link_map */
+__typeof__(_dl_find_object) _dl_find_object __attribute__((weak));
+#else
+#define HK_HAVE_FIND_OBJECT 0
+#endif
+
 struct line {
 	size_t length;
 	char text[1024];
@@ -61,19 +70,34 @@ static const char *skip_folders(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-static void add_origin(struct line *line, const void *address)
+const char *hk_find_module(const void *address, uintptr_t *start)
 {
 	Dl_info info;
-	const char *program;
 
-	if (dladdr(address, &info) != 0 && info.dli_fname) {
-		add(line, " from %s+0x%zx", skip_folders(info.dli_fname),
-		    (uintptr_t)address - (uintptr_t)info.dli_fbase);
-		return;
+#if HK_HAVE_FIND_OBJECT
+	struct dl_find_object object;
+
+	if (_dl_find_object != NULL) {
+		if (_dl_find_object((void *)(uintptr_t)address, &object) != 0)
+			return NULL;
+		*start = (uintptr_t)object.dlfo_map_start;
+		return object.dlfo_link_map->l_name;
 	}
-	/* A static program, which has no table of its modules. */
-	program = (const char *)getauxval(AT_EXECFN);
-	add(line, " from %s+0x%zx", program ? skip_folders(program) : "?", (uintptr_t)address);
+#endif
+	if (dladdr(address, &info) == 0)
+		return NULL;
+	*start = (uintptr_t)info.dli_fbase;
+	return info.dli_fname;
+}
+
+static void add_origin(struct line *line, const void *address)
+{
+	uintptr_t start = 0; /* a static program has no table of its modules */
+	const char *file = hk_find_module(address, &start);
+
+	if (file == NULL || file[0] == '\0')
+		file = (const char *)getauxval(AT_EXECFN);
+	add(line, " from %s+0x%zx", file ? skip_folders(file) : "?", (uintptr_t)address - start);
 }
 
 /* An abort handler that frees a broken block again comes back here: it must end, without a second

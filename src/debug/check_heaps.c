@@ -85,7 +85,7 @@ static void check_heap(struct hk_heap *h, struct sums *sums)
 	}
 	if (h == hk_front.heap && !hk_heap_is_direct(h))
 		check_bins(h);
-	if (atomic_load(&h->state) == HK_HEAP_PARKED)
+	if (atomic_load(&h->state) == HK_HEAP_PARKED && !h->frozen)
 		check_parked(h);
 	check_grants(h, sums);
 }

@@ -50,10 +50,12 @@ static void enroll(struct hk_heap *h, enum hk_heap_kind kind)
 	h->lock.rank = HK_RANK_HEAP;
 	h->id = id;
 	h->kind = (uint8_t)kind;
-	for (uint32_t i = 0; i < HK_FACE_BINS; i++)
-		h->face.bin[i].head = HK_END;
-	for (uint32_t i = 0; i < HK_WAYS; i++)
-		h->way[i].chain.head = HK_END;
+	if (kind == HK_HEAP_THREAD) {
+		for (uint32_t i = 0; i < HK_FACE_BINS; i++)
+			h->face.bin[i].head = HK_END;
+		for (uint32_t i = 0; i < HK_WAYS; i++)
+			h->way[i].chain.head = HK_END;
+	}
 	atomic_store_explicit(&hk_heap_table[id], h, memory_order_release);
 	atomic_store_explicit(&table.ids, id + 1, memory_order_release);
 }
@@ -121,6 +123,7 @@ struct hk_heap *hk_heap_claim(void)
 	if (h != NULL) {
 		/* whoever helped this heap while it was parked has written under its lock */
 		hk_lock_take(&h->lock);
+		hk_heap_thaw(h);
 		atomic_store_explicit(&h->state, HK_HEAP_RUNNING, memory_order_relaxed);
 		h->front = &hk_front;
 		hk_lock_drop(&h->lock);
@@ -142,15 +145,20 @@ void hk_heap_disclaim(struct hk_heap *h)
 	hk_lock_drop(&table.lock);
 }
 
-void hk_heap_disown_others(const struct hk_heap *mine)
+bool hk_heap_disown_others(const struct hk_heap *mine)
 {
+	bool others = false;
+
 	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
 		struct hk_heap *h = hk_heap_by_id(id);
 
-		/* a thread that is just parking has set the state, but is not off the heap yet */
-		if (h == mine || h->kind != HK_HEAP_THREAD || h->front == NULL)
+		if (h == mine || h->kind != HK_HEAP_THREAD)
 			continue;
-		hk_heap_forget_private(h);
+		others = true;
+		/* a thread that is just parking has set the state, but is not off the heap yet */
+		if (h->front == NULL)
+			continue;
+		hk_heap_freeze(h);
 		atomic_store_explicit(&h->state, HK_HEAP_PARKED, memory_order_relaxed);
 		h->front = NULL;
 		h->next = table.parked;
@@ -159,6 +167,7 @@ void hk_heap_disown_others(const struct hk_heap *mine)
 		atomic_fetch_sub_explicit(&table.running, 1, memory_order_relaxed);
 		hk_heap_publish_parked(h);
 	}
+	return others;
 }
 
 struct hk_heap *hk_heap_make_direct(void)

@@ -7,7 +7,8 @@
  * Invariants: H1 … H3 (face.h)
  *             H4 a slab is in exactly one list of its owner: partial <=> it has blocks to give
  *             H5 granted == sum of limit x size over the bins
- *             H6 a RUNNING heap belongs to one thread; a PARKED one has empty bins, ways and BigCache
+ *             H6 a RUNNING heap belongs to one thread; a PARKED one has empty bins, ways and
+ *                BigCache, but that a frozen one has bins and ways as a fork left them (fork.c)
  *             H7 what a way holds is one slab's, and counts as used there
  * Threads:    [thread] the running thread only. [lock] the heap's lock. Ids and addresses of heaps
  *             are constant, and heaps are never unmapped.
@@ -72,6 +73,7 @@ struct hk_heap {
 	uint32_t slabs;                        /* [lock] */
 	struct hk_span *spans;                 /* of a first-class heap [lock] */
 
+	bool frozen;                 /* PARKED, and not thawed yet [lock] */
 	size_t granted;              /* H5 [lock] */
 	uint32_t refusals;           /* grants refused since the last look for idle bins [lock] */
 	int64_t out;                 /* bytes out of this heap's slabs [lock] */
@@ -175,11 +177,21 @@ size_t hk_heap_gather(size_t bytes);
 /* Bins, ways and BigCache of the running heap go back to where they came from. With the lock. */
 void hk_heap_empty(struct hk_heap *h);
 
+/* ---- Fork (fork.c) ------------------------------------------------------------------------------ */
+
 /* Every lock of the allocator, in rank order: for fork, and for walks over all heaps. */
 void hk_heap_lock_all(void);
 void hk_heap_unlock_all(void);
 /* The same in the child of a fork, where the heaps of other threads become parked. */
 void hk_heap_reset_all(void);
+/* What a fork left in bins and ways goes home. With h's lock, before anything else is done to a
+ * PARKED heap. */
+void hk_heap_thaw_now(struct hk_heap *h);
+HK_INLINE void hk_heap_thaw(struct hk_heap *h)
+{
+	if (HK_UNLIKELY(h->frozen))
+		hk_heap_thaw_now(h);
+}
 
 /* ---- Limits (grant.c). By the running thread, with the lock ----------------------------------- */
 

@@ -7,8 +7,6 @@
 #include "base/tele.h"
 #include "os/thread.h"
 #include "slab/huge.h"
-#include "superslab/meta.h"
-#include "superslab/registry.h"
 #include "superslab/release.h"
 
 /* How many parked heaps are asked for slabs, and how many slabs are taken at once. */
@@ -74,7 +72,7 @@ static void note_parked(struct hk_heap *h)
 	uint64_t bits[2] = { 0, 0 };
 
 	for (unsigned bin = 1; bin < HK_BINS; bin++) {
-		if (h->class[bin].partial.head != NULL)
+		if (h->class[bin].partial.head != NULL || h->frozen)
 			bits[bin / 64] |= 1ull << bin % 64;
 	}
 	for (unsigned i = 0; i < 2; i++)
@@ -186,6 +184,7 @@ bool hk_heap_adopt(struct hk_heap *h, unsigned bin)
 			busy = true;
 			continue;
 		}
+		hk_heap_thaw(from);
 		/* Mail comes along: a slab that stays QUEUED, in a mailbox that nobody opens, would
 		 * never tell its new owner of a block again. */
 		hk_mail_drain(from);
@@ -209,6 +208,7 @@ size_t hk_mail_help(struct hk_heap *owner)
 	if (!hk_lock_try(&owner->lock))
 		return 0;
 	HK_TELE(heap, help, 1);
+	hk_heap_thaw(owner);
 	hk_mail_drain(owner);
 	bytes = hk_heap_shed(owner);
 	if (atomic_load_explicit(&owner->state, memory_order_relaxed) == HK_HEAP_PARKED) {
@@ -236,51 +236,4 @@ size_t hk_heap_gather(size_t bytes)
 	for (uint32_t i = 0; i < heaps && sum < bytes; i++)
 		sum += hk_mail_help(hk_heap_by_id(HK_FIRST_ID + (start + i) % heaps));
 	return sum != 0 ? sum : hk_huge_purge();
-}
-
-/* Others hold one heap lock and only try a second: so taking all of them in a row can't deadlock. */
-void hk_heap_lock_all(void)
-{
-	hk_heap_table_lock();
-	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
-		hk_lock_take_beside(&hk_heap_by_id(id)->lock);
-	}
-	hk_pool_lock();
-	hk_registry_lock();
-	hk_meta_lock();
-}
-
-void hk_heap_unlock_all(void)
-{
-	hk_meta_unlock();
-	hk_registry_unlock();
-	hk_pool_unlock();
-	for (uint32_t id = hk_heap_ids(); id-- > HK_FIRST_ID;)
-		hk_lock_drop(&hk_heap_by_id(id)->lock);
-	hk_heap_table_unlock();
-}
-
-void hk_heap_reset_all(void)
-{
-	hk_heap_disown_others(hk_front.heap);
-	hk_huge_reset();
-	hk_meta_reset();
-	hk_registry_reset();
-	hk_pool_reset();
-	for (uint32_t id = hk_heap_ids(); id-- > HK_FIRST_ID;)
-		hk_lock_reset(&hk_heap_by_id(id)->lock);
-	hk_heap_table_reset();
-}
-
-void hk_heap_forget_private(struct hk_heap *h)
-{
-	for (unsigned bin = 1; bin < HK_BINS; bin++)
-		h->face.bin[bin] = (struct hk_bin){ .head = HK_END };
-	for (uint32_t i = 0; i < HK_WAYS; i++)
-		h->way[i] = (struct hk_way){ NULL, HK_CHAIN_EMPTY };
-	atomic_fetch_sub_explicit(&hk_granted,
-				  (int64_t)(h->granted + h->bigcache.limit * HK_UNIT_BYTES),
-				  memory_order_relaxed);
-	h->granted = 0;
-	h->bigcache = (struct hk_bigcache){ .count = 0 };
 }

@@ -2,7 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #ifndef HK_HEAP_LIFE_H
 #define HK_HEAP_LIFE_H
-/* BOX life - how threads get heaps and leave them; what heap.c, life.c and fork need of each other.
+/* BOX life - how threads get heaps and leave them; what heap.c, life.c and fork.c need of each other.
  * Owns:       the protocol between the table of heaps (heap.c) and the threads (life.c).
  * Invariants: H6 (heap.h)
  * Threads:    as each function says.
@@ -31,9 +31,10 @@ struct hk_heap *hk_heap_first_parked(void);
 /* Says what there is to adopt from h, which is PARKED and on the stack. With h's lock. */
 void hk_heap_publish_parked(struct hk_heap *h);
 
-/* In the child of a fork, with every lock held: heaps of threads that are gone become parked. */
-void hk_heap_disown_others(const struct hk_heap *mine);
-/* Bins, ways and BigCache of a thread that stopped at any instruction: not trusted, leaked. */
-void hk_heap_forget_private(struct hk_heap *h);
+/* In the child of a fork, with every lock held: heaps of threads that are gone become parked. true:
+ * there is a thread heap besides `mine`. */
+bool hk_heap_disown_others(const struct hk_heap *mine);
+/* One of them: its thread stopped at any instruction. */
+void hk_heap_freeze(struct hk_heap *h);
 
 #endif

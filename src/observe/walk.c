@@ -120,12 +120,16 @@ static void collect_mail(void)
 	if (!hk_heap_is_direct(mine))
 		hk_heap_empty(mine);
 	hk_lock_drop(&mine->lock);
-	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
-		struct hk_heap *h = hk_heap_by_id(id);
+	/* twice: what is thawed or forwarded may go to a heap that was visited before */
+	for (uint32_t pass = 0; pass < 2; pass++) {
+		for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
+			struct hk_heap *h = hk_heap_by_id(id);
 
-		hk_lock_take(&h->lock);
-		hk_mail_drain(h);
-		hk_lock_drop(&h->lock);
+			hk_lock_take(&h->lock);
+			hk_heap_thaw(h);
+			hk_mail_drain(h);
+			hk_lock_drop(&h->lock);
+		}
 	}
 }
 

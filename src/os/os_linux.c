@@ -33,7 +33,7 @@
 
 enum count { MAP, UNMAP, REMAP, PURGE, POPULATE, OTHER, PURGED_BYTES, COUNTS };
 
-static _Atomic uint64_t counts[COUNTS];
+static alignas(64) _Atomic uint64_t counts[COUNTS] HK_NEAR;
 
 static void count(enum count what, uint64_t n)
 {
@@ -60,7 +60,7 @@ struct hk_os_counts hk_os_counts(void)
 
 size_t hk_os_page(void)
 {
-	static _Atomic size_t page;
+	static _Atomic size_t page HK_NEAR;
 	size_t bytes = atomic_load_explicit(&page, memory_order_relaxed);
 
 	if (HK_UNLIKELY(bytes == 0)) {

@@ -10,8 +10,8 @@
 enum { KEY_NONE, KEY_MADE, KEY_FAILED };
 
 static struct hk_lock key_lock = HK_LOCK_INIT(HK_RANK_META);
-static _Atomic int key_state;
-static pthread_key_t key;
+static _Atomic int key_state HK_NEAR;
+static pthread_key_t key HK_NEAR;
 
 static bool make_key(void (*fn)(void *arg))
 {

@@ -25,7 +25,8 @@
 #include <dlfcn.h>
 #include <unistd.h> /* sbrk */
 
-#include "os/os.h" /* hk_os_is_mapped */
+#include "base/check.h" /* hk_find_module */
+#include "os/os.h"      /* hk_os_is_mapped */
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
@@ -150,12 +151,12 @@ static bool is_in_break(const struct chunk *c)
 }
 
 /* Without ASLR the break begins where the program's .bss ends: so its variables must be told apart.
- * Last, because it takes the dynamic linker's lock. */
+ * Last, because it takes the dynamic linker's lock with an old glibc. */
 static bool is_in_object(const void *p)
 {
-	Dl_info info;
+	uintptr_t start;
 
-	return dladdr(p, &info) != 0;
+	return hk_find_module(p, &start) != NULL;
 }
 
 /* A stack needs no test of its own: it is neither below the break nor behind a heap_info, and would

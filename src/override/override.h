@@ -11,8 +11,9 @@
  *             OV2 nothing here is needed for an allocation to work: names may be called before the
  *                 constructor
  * Threads:    any.
- * Locks:      none of its own; the dynamic linker's, in may_own, usable, operator new without
- *             memory and the first dlopen. No lock of hakmem may be held around those.
+ * Locks:      none of its own; the dynamic linker's, in usable, operator new without memory and the
+ *             first dlopen (before glibc 2.35, in may_own). No lock of hakmem may be held around
+ *             those.
  * Fails:      as the standard of each name says.
  *
  * HK_OVERRIDE 0 leaves the hak_ names and the constructor: for sanitizers, which own libc's. */

@@ -17,7 +17,7 @@ static char *const no_environment[] = { NULL };
  * constructed before: musl passes constructors no arguments, and after clearenv it is NULL. */
 __attribute__((constructor(101))) static void start_process(void)
 {
-	static bool started;
+	static bool started HK_NEAR;
 
 	if (started)
 		return;

@@ -112,35 +112,36 @@ static void *map_aligned(size_t bytes, size_t align)
 	return start;
 }
 
-/* A new mapping becomes a live block. */
+/* A new mapping becomes a live block. With the lock since before it was made: a fork must not come
+ * between the mapping and its entry. */
 static bool enter(void *p, size_t bytes, uint32_t owner)
 {
 	struct hk_huge entry = {
 		.address = (uintptr_t)p, .bytes = bytes, .owner = owner, .state = HK_HUGE_LIVE
 	};
-	bool known;
 
-	hk_registry_lock();
-	known = hk_registry_insert(&entry);
-	hk_registry_unlock();
-	return known;
+	return hk_registry_insert(&entry);
 }
 
 static void *map_new(size_t bytes, size_t align, uint32_t owner)
 {
-	void *p = map_aligned(bytes, align);
+	void *p;
 
-	if (p == NULL) { /* what is cached may stand in the way */
-		hk_huge_reclaim();
-		p = map_aligned(bytes, align);
-	}
-	if (p == NULL)
-		return NULL;
-	if (!enter(p, bytes, owner)) {
+	hk_registry_lock();
+	p = map_aligned(bytes, align);
+	if (p != NULL && !enter(p, bytes, owner)) {
 		hk_os_unmap(p, bytes);
-		return NULL;
+		p = NULL;
 	}
+	hk_registry_unlock();
 	return p;
+}
+
+/* A range that has left the registry; for fork, the caller has said that it is leaving. */
+static void unmap(void *p, size_t bytes)
+{
+	hk_os_unmap(p, bytes);
+	hk_registry_note_gone();
 }
 
 void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
@@ -154,6 +155,10 @@ void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
 	p = from_cache(bytes, align, want_zero, owner, &zero, &bytes);
 	if (p == NULL)
 		p = map_new(bytes, align, owner);
+	if (p == NULL) { /* what is cached may stand in the way */
+		hk_huge_reclaim();
+		p = map_new(bytes, align, owner);
+	}
 	if (p == NULL)
 		return NULL;
 	count_out((int64_t)bytes);
@@ -210,10 +215,11 @@ static void retire(void *p, size_t bytes, bool listed)
 			hk_dirty_add((int64_t)bytes);
 	} else {
 		hk_registry_remove(e, true);
+		hk_registry_note_leaving();
 	}
 	hk_registry_unlock();
 	if (!listed)
-		hk_os_unmap(p, bytes);
+		unmap(p, bytes);
 	hk_release_check(bytes); /* live has fallen, and the bound with it */
 }
 
@@ -262,22 +268,41 @@ void hk_huge_free(void *p, struct hk_offence where)
 		retire(p, bytes, listed);
 }
 
-void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t owner)
+static void move_back(void *to, size_t to_bytes, void *p, size_t bytes)
 {
-	size_t bytes = hk_align_up(size, hk_os_page());
-	char *moved = bytes >= size ? hk_os_move(from, from_bytes) : NULL;
-	char *p;
+	memcpy(to, p, to_bytes);
+	hk_os_unmap(p, bytes);
+}
+
+static char *move_and_grow(void *from, size_t from_bytes, size_t bytes)
+{
+	char *moved = hk_os_move(from, from_bytes), *p;
 
 	if (moved == NULL)
 		return NULL;
 	p = hk_os_remap(moved, from_bytes, bytes, true);
-	if (p != NULL && enter(p, bytes, owner)) {
-		count_out((int64_t)bytes);
-		return p;
+	if (p == NULL)
+		move_back(from, from_bytes, moved, from_bytes);
+	return p;
+}
+
+void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t owner)
+{
+	size_t bytes = hk_align_up(size, hk_os_page());
+	char *p;
+
+	if (bytes < size)
+		return NULL;
+	hk_registry_lock();
+	p = move_and_grow(from, from_bytes, bytes);
+	if (p != NULL && !enter(p, bytes, owner)) {
+		move_back(from, from_bytes, p, bytes);
+		p = NULL;
 	}
-	memcpy(from, p != NULL ? p : moved, from_bytes);
-	hk_os_unmap(p != NULL ? p : moved, p != NULL ? bytes : from_bytes);
-	return NULL;
+	hk_registry_unlock();
+	if (p != NULL)
+		count_out((int64_t)bytes);
+	return p;
 }
 
 void *hk_huge_resize(void *p, size_t size)
@@ -362,11 +387,10 @@ size_t hk_huge_purge(void)
 	e->zero = purged == HK_PURGED_ZERO;
 	e->dirty = purged == HK_PURGED_NOT;
 	e->purged_at = hk_os_now_ns();
+	if (!e->dirty)
+		hk_dirty_add(-(int64_t)bytes);
 	hk_registry_unlock();
-	if (purged == HK_PURGED_NOT)
-		return 0;
-	hk_dirty_add(-(int64_t)bytes);
-	return bytes;
+	return purged != HK_PURGED_NOT ? bytes : 0;
 }
 
 size_t hk_huge_trim(void)
@@ -383,12 +407,13 @@ size_t hk_huge_trim(void)
 		drop(e);
 		entry = *e;
 		hk_registry_remove(e, true);
-		hk_registry_unlock();
+		hk_registry_note_leaving();
 		if (entry.dirty) {
 			hk_dirty_add(-(int64_t)entry.bytes);
 			sum += entry.bytes;
 		}
-		hk_os_unmap((void *)entry.address, entry.bytes);
+		hk_registry_unlock();
+		unmap((void *)entry.address, entry.bytes);
 	}
 	hk_registry_unlock();
 	return sum;

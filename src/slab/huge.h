@@ -9,8 +9,8 @@
  *                 exactly those are listed beside the registry
  *             HU3 dirty cached bytes are part of D
  * Threads:    any.
- * Locks:      takes HK_RANK_HUGE; the kernel is called outside it, but to grow the
- *             registry and to move a block.
+ * Locks:      takes HK_RANK_HUGE; inside it the kernel is asked for mappings, which no fork may find
+ *             without an entry, and moves blocks. Purging and unmapping are outside.
  * Fails:      NULL when the system refuses memory; the heap is as before. */
 #include "base/base.h"
 #include "base/check.h" /* struct hk_offence */

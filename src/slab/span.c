@@ -127,10 +127,67 @@ bool hk_span_resize(struct hk_span *s, uint32_t units)
 		mark_inside(s->unit + old, units - old);
 		count_out((int64_t)units - old);
 	} else if (units < old) {
+		/* first: a fork may come between, and the child must not find these units twice */
+		atomic_store_explicit(&s->units, units, memory_order_release);
 		mark_free(s->unit + units, old - units);
 		count_out((int64_t)units - old);
 		hk_pool_give(s->unit + units, old - units, old - units);
 	}
 	atomic_store_explicit(&s->units, units, memory_order_relaxed);
 	return true;
+}
+
+void hk_bigcache_mark(const struct hk_bigcache *cache)
+{
+	for (uint32_t i = 0; i < cache->count; i++) {
+		const struct hk_span *s = cache->span[i];
+
+		for (uint32_t j = 0; j < hk_span_units(s); j++)
+			hk_page_mark(s->unit + j);
+	}
+}
+
+static void give_lost(hk_unit unit, uint32_t units)
+{
+	if (units == 0)
+		return;
+	mark_free(unit, units);
+	hk_pool_give(unit, units, units);
+}
+
+/* Returns the units in live spans. */
+static size_t sweep(hk_unit unit, hk_unit end)
+{
+	hk_unit covered = unit; /* up to here, units are inside of a live span */
+	uint32_t lost = 0;      /* so many in a row, before `unit` */
+	size_t live = 0;
+
+	for (; unit < end; unit++) {
+		uint32_t word = hk_page_word(unit), kind = hk_word_id(word);
+		bool is_lost =
+			kind == HK_KIND_FREE || (kind == HK_KIND_SPAN_INSIDE && unit >= covered);
+
+		if ((word & HK_WORD_MARK) != 0) {
+			hk_page_set(unit, word & ~HK_WORD_MARK);
+			is_lost = false;
+		} else if (kind == HK_KIND_SPAN) {
+			covered = unit + hk_span_units(hk_span_at(unit));
+			live += hk_span_units(hk_span_at(unit));
+		}
+		if (!is_lost || unit % HK_WINDOW_UNITS == 0) {
+			give_lost(unit - lost, lost);
+			lost = 0;
+		}
+		lost += is_lost;
+	}
+	give_lost(end - lost, lost);
+	return live;
+}
+
+size_t hk_span_sweep(void)
+{
+	hk_unit windows = hk_arena_windows() * HK_WINDOW_UNITS;
+
+	return (sweep(0, hk_arena_end()) + sweep(HK_ARENA_UNITS, HK_ARENA_UNITS + windows))
+	       << HK_UNIT_SHIFT;
 }

@@ -7,7 +7,9 @@
  * Invariants: SP1 a live span's words are SPAN, then SPAN_INSIDE for its other units
  *             SP2 a cached span's first word is FREE | WAS_SPAN: a second free is seen at once
  *             SP3 the units in a BigCache are at most its limit
- * Threads:    a span may be freed by any thread. Its first word is set by a release, for walks. A BigCache belongs to the thread that runs its heap.
+ * Threads:    a span may be freed by any thread. Its first word is set by a release, for walks, and
+ *             from live to free by a compare-and-swap: of two frees at once, one fails. A BigCache
+ *             belongs to the thread that runs its heap.
  * Locks:      takes HK_RANK_POOL inside, when BigCache does not serve.
  * Fails:      NULL when the system refuses memory.
  *
@@ -57,6 +59,16 @@ struct hk_span *hk_span_around(hk_unit unit);
  * units. */
 struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uint32_t owner,
 			     bool *zero);
+/* The first step of a free, which only one of several threads can make: a live span is free from now
+ * on, and the caller's. */
+HK_INLINE bool hk_span_claim(const struct hk_span *s)
+{
+	uint32_t live = hk_word_kind(HK_KIND_SPAN, 0);
+
+	return atomic_compare_exchange_strong_explicit(&hk_page_map[s->unit], &live,
+						       hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN),
+						       memory_order_release, memory_order_relaxed);
+}
 /* To the pool. */
 void hk_span_give(struct hk_span *s);
 /* The same, when none of its pages are there any more. */
@@ -97,7 +109,8 @@ HK_INLINE struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t un
 	return s;
 }
 
-/* Into it; spans that must leave for it go to the pool, *gave is their bytes. false: s is larger than
+/* Into it, when s is claimed; spans that must leave for it go to the pool, *gave is their bytes. false:
+ * s is larger than
  * the limit, and still the caller's. */
 HK_INLINE bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave)
 {
@@ -107,13 +120,18 @@ HK_INLINE bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, si
 	if (HK_UNLIKELY(cache->count == HK_BIGCACHE_SPANS || cache->units + units > cache->limit) &&
 	    !hk_bigcache_make_room(cache, units, gave))
 		return false;
-	hk_span_mark(s, false);
 	cache->span[cache->count++] = s;
 	cache->units += units;
 	return true;
 }
 /* Gives all to the pool. */
 void hk_bigcache_empty(struct hk_bigcache *cache);
+
+/* In the child of a fork: marks the units of its spans as held (HK_WORD_MARK). */
+void hk_bigcache_mark(const struct hk_bigcache *cache);
+/* Then, by the only thread: gives every unit to the pool that says free, or inside of a span that has
+ * no start, and is not marked; takes the marks away. Returns the bytes in live spans. */
+size_t hk_span_sweep(void);
 
 /* Grows into the free units behind it, or gives back the units beyond `units`. */
 bool hk_span_resize(struct hk_span *s, uint32_t units);

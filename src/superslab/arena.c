@@ -20,7 +20,7 @@
 #define LOW_GAP_UNITS ((hk_unit)(16 * HK_GiB >> HK_UNIT_SHIFT))
 
 _Atomic uint32_t hk_page_map[HK_MAP_UNITS];
-uintptr_t hk_arena_base;
+alignas(64) uintptr_t hk_arena_base HK_NEAR; /* read by every free: alone on its line */
 struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
 
 static struct {

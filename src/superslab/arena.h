@@ -36,8 +36,8 @@ struct hk_unit_meta {
 };
 static_assert(sizeof(struct hk_unit_meta) == 128, "two cache lines a unit");
 
+/* The masks first: for the first few units of a small program one page is enough. */
 struct hk_superslab {
-	struct hk_unit_meta meta[HK_SS_UNITS];
 	uint32_t
 		dirty; /* bit a unit: touched, and so held when free. Kept while in use. [lock POOL] */
 	uint32_t lazy;      /* bit a unit: given back lazily: not held, not zero [lock POOL] */
@@ -45,6 +45,7 @@ struct hk_superslab {
 	uint32_t used;      /* mapped units that are not in the pool [lock POOL] */
 	uint32_t refaults;  /* takes in a row of units that were purged a moment ago [lock POOL] */
 	uint64_t purged_at; /* coarse ns [lock POOL] */
+	struct hk_unit_meta meta[HK_SS_UNITS];
 };
 
 extern HK_HIDDEN struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];

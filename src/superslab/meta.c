@@ -8,9 +8,10 @@
 #define FIRST_BYTES (64 * HK_KiB)
 #define CHUNK_BYTES (256 * HK_KiB)
 
-static alignas(4096) unsigned char first_chunk[FIRST_BYTES];
+/* Not on a page of its own: that would move all zero-fill memory off the last page of initialised data. */
+static alignas(64) unsigned char first_chunk[FIRST_BYTES];
 
-static struct {
+static alignas(64) struct {
 	struct hk_lock lock;
 	unsigned char *next, *end; /* [lock META] */
 	_Atomic size_t bytes;

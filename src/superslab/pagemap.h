@@ -44,6 +44,8 @@ static_assert((unsigned)HK_KINDS <= HK_FIRST_ID, "kinds and heap ids share a fie
 #define HK_WORD_POOLED   1u
 #define HK_WORD_WAS_SLAB 2u
 #define HK_WORD_WAS_SPAN 4u
+/* In the child of a fork, while it looks for units that nobody holds: this one is held. */
+#define HK_WORD_MARK 8u
 
 extern HK_HIDDEN _Atomic uint32_t hk_page_map[HK_MAP_UNITS];
 extern HK_HIDDEN uintptr_t hk_arena_base; /* 0 until the first growth, then constant */
@@ -69,6 +71,7 @@ HK_INLINE void hk_page_set(hk_unit unit, uint32_t word)
 {
 	atomic_store_explicit(&hk_page_map[unit], word, memory_order_relaxed);
 }
+HK_INLINE void hk_page_mark(hk_unit unit) { hk_page_set(unit, hk_page_word(unit) | HK_WORD_MARK); }
 
 /* Distance from the first arena's start; larger than the arena for addresses outside it. */
 HK_INLINE size_t hk_arena_offset(const void *p)

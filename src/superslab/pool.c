@@ -17,9 +17,11 @@ struct tier {
 	struct hk_run_node *head, *tail; /* head: given last */
 };
 
-static struct {
+/* Not in `pool`, which is initialised data: a page of it is one that every process writes to. */
+static struct tier tiers[2][TIERS]; /* [0] clean, [1] with dirty units [lock POOL] */
+
+static alignas(64) struct {
 	struct hk_lock lock;
-	struct tier tier[2][TIERS];     /* [0] clean, [1] with dirty units [lock POOL] */
 	uint64_t used[2][TIERS / 64];   /* bit a tier: not empty [lock POOL] */
 	size_t free_units, dirty_units; /* [lock POOL] */
 } pool = { .lock = HK_LOCK_INIT(HK_RANK_POOL) };
@@ -134,7 +136,7 @@ static void note_refaults(hk_unit unit, uint32_t units)
 static void link_run(struct hk_run_node *run)
 {
 	unsigned side = run->dirty != 0, t = tier_of(run->units);
-	struct tier *tier = &pool.tier[side][t];
+	struct tier *tier = &tiers[side][t];
 
 	run->prev = NULL;
 	run->next = tier->head;
@@ -149,7 +151,7 @@ static void link_run(struct hk_run_node *run)
 static void unlink_run(struct hk_run_node *run)
 {
 	unsigned side = run->dirty != 0, t = tier_of(run->units);
-	struct tier *tier = &pool.tier[side][t];
+	struct tier *tier = &tiers[side][t];
 
 	if (run->prev != NULL)
 		run->prev->next = run->next;
@@ -294,7 +296,7 @@ static struct hk_run_node *fullest(const struct tier *tier, uint32_t units, unsi
 static struct hk_run_node *find(unsigned side, uint32_t units, unsigned looks)
 {
 	for (unsigned t = next_tier(side, tier_of(units)); t < TIERS; t = next_tier(side, t + 1)) {
-		struct hk_run_node *run = fullest(&pool.tier[side][t], units, looks);
+		struct hk_run_node *run = fullest(&tiers[side][t], units, looks);
 
 		if (run != NULL)
 			return run;
@@ -456,7 +458,7 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 
 		/* the longest, and of these the one that has waited longest */
 		if (bits != 0)
-			run = pool.tier[1][word * 64 + 63 - (unsigned)__builtin_clzll(bits)].tail;
+			run = tiers[1][word * 64 + 63 - (unsigned)__builtin_clzll(bits)].tail;
 	}
 	if (run != NULL) {
 		hk_unit unit = last_dirty(run, max, &units);
@@ -492,7 +494,7 @@ static struct hk_run_node *find_whole(hk_unit *first, uint32_t *units)
 		unsigned t = next_tier(side, tier_of(HK_SS_UNITS));
 
 		for (; t < TIERS; t = next_tier(side, t + 1)) {
-			struct hk_run_node *run = pool.tier[side][t].head;
+			struct hk_run_node *run = tiers[side][t].head;
 
 			for (; run != NULL; run = run->next) {
 				*units = whole_superslabs(run, first);
@@ -549,7 +551,7 @@ void hk_pool_check(void)
 
 	for (unsigned side = 0; side < 2; side++) {
 		for (unsigned t = next_tier(side, 0); t < TIERS; t = next_tier(side, t + 1)) {
-			const struct hk_run_node *run = pool.tier[side][t].head;
+			const struct hk_run_node *run = tiers[side][t].head;
 
 			for (; run != NULL; run = run->next) {
 				check_run(run, side, t);
@@ -565,3 +567,16 @@ void hk_pool_check(void)
 void hk_pool_lock(void) { hk_lock_take(&pool.lock); }
 void hk_pool_unlock(void) { hk_lock_drop(&pool.lock); }
 void hk_pool_reset(void) { hk_lock_reset(&pool.lock); }
+
+void hk_pool_mark(void)
+{
+	for (unsigned side = 0; side < 2; side++) {
+		for (unsigned t = next_tier(side, 0); t < TIERS; t = next_tier(side, t + 1)) {
+			const struct hk_run_node *run = tiers[side][t].head;
+
+			for (; run != NULL; run = run->next)
+				for (uint32_t i = 0; i < run->units; i++)
+					hk_page_mark(run->unit + i);
+		}
+	}
+}

@@ -68,5 +68,7 @@ void hk_pool_check(void);
 void hk_pool_lock(void);
 void hk_pool_unlock(void);
 void hk_pool_reset(void);
+/* Sets HK_WORD_MARK on every unit of the pool. By the only thread. */
+void hk_pool_mark(void);
 
 #endif

@@ -22,7 +22,8 @@ static struct {
 		uintptr_t address;
 		size_t bytes;
 	} grave[GRAVES];
-	uint32_t graves; /* ever dug */
+	uint32_t graves;          /* ever dug */
+	_Atomic uint32_t leaving; /* ranges that are being unmapped [lock HUGE adds, any] */
 } registry = { .lock = HK_LOCK_INIT(HK_RANK_HUGE), .table = first_table, .slots = FIRST_SLOTS };
 
 bool hk_registry_is_used(void)
@@ -33,6 +34,23 @@ bool hk_registry_is_used(void)
 void hk_registry_lock(void) { hk_lock_take(&registry.lock); }
 void hk_registry_unlock(void) { hk_lock_drop(&registry.lock); }
 void hk_registry_reset(void) { hk_lock_reset(&registry.lock); }
+
+void hk_registry_lock_settled(void)
+{
+	hk_registry_lock();
+	while (atomic_load_explicit(&registry.leaving, memory_order_acquire) != 0)
+		hk_os_yield();
+}
+
+void hk_registry_note_leaving(void)
+{
+	atomic_fetch_add_explicit(&registry.leaving, 1, memory_order_relaxed);
+}
+
+void hk_registry_note_gone(void)
+{
+	atomic_fetch_sub_explicit(&registry.leaving, 1, memory_order_release);
+}
 
 static size_t home(uintptr_t address)
 {

@@ -7,7 +7,8 @@
  * Invariants: RG1 an entry is found by its address, by linear probing without gaps
  *             RG2 at most half of the table is used, or seven eighths when it can't grow
  * Threads:    any, under the lock.
- * Locks:      every function is called with HK_RANK_HUGE held (hk_registry_lock).
+ * Locks:      every function is called with HK_RANK_HUGE held (hk_registry_lock), if it does not say
+ *             otherwise.
  * Fails:      insert: false when the table can't grow. */
 #include "base/base.h"
 
@@ -35,6 +36,11 @@ bool hk_registry_is_used(void);
 void hk_registry_lock(void);
 void hk_registry_unlock(void);
 void hk_registry_reset(void);
+/* For fork: takes the lock, and waits until no range is being unmapped. */
+void hk_registry_lock_settled(void);
+/* A range that has just left the registry is going to be unmapped, without the lock; then it is. */
+void hk_registry_note_leaving(void);
+void hk_registry_note_gone(void); /* without the lock */
 
 /* NULL when there is none. The pointer is good until the next insert or remove. */
 struct hk_huge *hk_registry_find(const void *p);

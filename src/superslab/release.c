@@ -18,11 +18,12 @@
 /* earned falls by half in this time. */
 #define EARNED_HALF_LIFE_NS 10000000000ull
 
-struct hk_release_hooks hk_release_hooks;
-_Atomic int64_t hk_dirty;
-_Atomic int64_t hk_granted;
-_Atomic int64_t hk_out;
-_Atomic int64_t hk_flying;
+struct hk_release_hooks hk_release_hooks HK_NEAR;
+/* Written by all threads: on a cache line away from what is only read. */
+alignas(64) _Atomic int64_t hk_dirty HK_NEAR;
+_Atomic int64_t hk_granted HK_NEAR;
+_Atomic int64_t hk_out HK_NEAR;
+alignas(64) _Atomic int64_t hk_flying HK_NEAR;
 
 static struct {
 	_Atomic size_t earned;      /* bytes */

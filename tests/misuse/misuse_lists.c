@@ -77,6 +77,29 @@ static void double_free_far(size_t size)
 	allocate_on(size, count < 20000 ? count : 20000);
 }
 
+/* A pointer from long ago: its slab, or its mapping, has gone back to the system. */
+static void stale(size_t size)
+{
+	enum { N = 300 };
+	static void *p[N];
+	size_t count = 64 * T_MiB / size < N ? 64 * T_MiB / size : N;
+
+	for (size_t i = 0; i < count; i++) {
+		p[i] = T_MALLOC(size);
+		t_need(p[i] != NULL);
+	}
+	for (size_t i = 0; i < count; i++)
+		mistake_free(p[i]);
+	T_TRIM();
+	mistake_free(p[count / 2]);
+}
+
+static void stale_64(void) { stale(64); }
+static void stale_1k(void) { stale(1024); }
+static void stale_20k(void) { stale(20000); }
+static void stale_100k(void) { stale(100000); }
+static void stale_span(void) { stale(8 * T_MiB); }
+static void stale_huge(void) { stale(64 * T_MiB); }
 static void twice_64(void) { double_free(64); }
 static void twice_1k(void) { double_free(1024); }
 static void twice_20k(void) { double_free(20000); }
@@ -285,6 +308,12 @@ const struct t_case misuse_list_cases[] = {
 	T_CASE(aba_100k),
 	T_CASE(aba_span),
 	T_CASE(aba_huge),
+	T_CASE(stale_64),
+	T_CASE(stale_1k),
+	T_CASE(stale_20k),
+	T_CASE(stale_100k),
+	T_CASE(stale_span),
+	T_CASE(stale_huge),
 	T_CASE(far_64),
 	T_CASE(far_1k),
 	T_CASE(far_20k),

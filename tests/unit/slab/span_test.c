@@ -3,6 +3,8 @@
 /* span: words of live and cached spans, resizing in place, and the private BigCache. */
 #include "slab/span.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "fake_os.h"
@@ -156,6 +158,12 @@ static void give_empty(void)
 
 /* ---- BigCache ---- */
 
+static bool push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave)
+{
+	t_check(hk_span_claim(s));
+	return hk_bigcache_push(cache, s, gave);
+}
+
 static void sp2_push_and_pop(void)
 {
 	struct hk_bigcache cache = { .limit = 100 };
@@ -163,9 +171,9 @@ static void sp2_push_and_pop(void)
 	size_t gave = 1;
 
 	t_check(hk_bigcache_pop(&cache, 16) == NULL);
-	t_check(hk_bigcache_push(&cache, a, &gave) && gave == 0);
-	t_check(hk_bigcache_push(&cache, b, &gave) && gave == 0);
-	t_check(hk_bigcache_push(&cache, c, &gave) && gave == 0);
+	t_check(push(&cache, a, &gave) && gave == 0);
+	t_check(push(&cache, b, &gave) && gave == 0);
+	t_check(push(&cache, c, &gave) && gave == 0);
 	t_check(cache.count == 3 && cache.units == 73);
 	/* SP2: a second free is seen at once */
 	t_equal(hk_page_word(a->unit), hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN));
@@ -185,11 +193,10 @@ static void sp3_limit(void)
 	struct hk_span *long_one = take(31);
 	size_t gave = 0;
 
-	t_check(!hk_bigcache_push(&cache, long_one, &gave)); /* still the caller's */
-	check_live(long_one);
+	t_check(!push(&cache, long_one, &gave)); /* still the caller's */
 	for (unsigned i = 0; i < 3; i++)
-		t_check(hk_bigcache_push(&cache, s[i], &gave) && gave == 0);
-	t_check(hk_bigcache_push(&cache, s[3], &gave)); /* the oldest leave, till it fits */
+		t_check(push(&cache, s[i], &gave) && gave == 0);
+	t_check(push(&cache, s[3], &gave)); /* the oldest leave, till it fits */
 	t_equal(gave, 30 * HK_UNIT_BYTES);
 	t_check(cache.count == 1 && cache.units == 25);
 	check_pool();
@@ -208,7 +215,7 @@ static void sp3_number(void)
 	for (uint32_t i = 0; i < 12; i++)
 		s[i] = take(5 + i);
 	for (uint32_t i = 0; i < 12; i++) {
-		t_check(hk_bigcache_push(&cache, s[i], &gave));
+		t_check(push(&cache, s[i], &gave));
 		t_equal(gave, i < 8 ? 0 : (i - 3) * HK_UNIT_BYTES);
 		t_check(cache.count <= HK_BIGCACHE_SPANS);
 	}
@@ -237,7 +244,7 @@ static void sp3_random(void)
 		} else if (count != 0) {
 			unsigned i = (unsigned)t_below(&seed, count);
 
-			if (!hk_bigcache_push(&cache, held[i], &gave))
+			if (!push(&cache, held[i], &gave))
 				t_check(false);
 			held[i] = held[--count];
 		}
@@ -248,6 +255,86 @@ static void sp3_random(void)
 	check_pool();
 }
 
+/* ---- Two frees at once ---- */
+
+static struct hk_span *contested;
+static _Atomic unsigned claims, racers;
+
+static void *claim(void *arg)
+{
+	atomic_fetch_add(&racers, 1);
+	while (atomic_load(&racers) < 2)
+		sched_yield();
+	atomic_fetch_add(&claims, hk_span_claim(contested));
+	return arg;
+}
+
+static void only_one_claims(void)
+{
+	for (unsigned i = 0; i < 200; i++) {
+		pthread_t other;
+
+		contested = take(5);
+		atomic_store(&claims, 0);
+		atomic_store(&racers, 0);
+		other = t_thread(claim, NULL);
+		claim(NULL);
+		t_join(other);
+		t_equal(atomic_load(&claims), 1);
+		t_check(!hk_span_claim(contested));
+		hk_span_give(contested);
+	}
+	check_pool();
+}
+
+/* ---- The sweep after a fork ---- */
+
+static void mark(struct hk_run *run)
+{
+	for (uint32_t i = 0; i < run->units; i++)
+		hk_page_mark(run->unit + i);
+}
+
+static void sweep_finds_what_nobody_holds(void)
+{
+	struct hk_bigcache mine = { .limit = 100 }, gone = { .limit = 100 };
+	struct hk_span *a = take(16), *b = take(17), *c = take(20), *d = take(5);
+	struct hk_run warm, purging;
+	size_t gave, free_before, free_units, dirty;
+
+	push(&mine, a, &gave);
+	push(&gone, c, &gave);
+	hk_span_give(take(9));
+	t_need(hk_pool_take(1, 1, HK_WISH_ANY, &warm));
+	t_need(hk_pool_take_dirty(4, &purging)); /* its interior still says "in the pool" */
+	hk_page_set(d->unit, hk_word_kind(HK_KIND_FREE, 0)); /* frozen half way to a span */
+	hk_page_set(d->unit + 2, hk_word_kind(HK_KIND_FREE, HK_WORD_POOLED));
+	hk_pool_count(&free_before, &dirty);
+
+	hk_pool_mark();
+	mark(&warm);
+	hk_bigcache_mark(&mine);
+	t_equal(hk_span_sweep(), 17 * HK_UNIT_BYTES);
+
+	hk_pool_count(&free_units, &dirty);
+	t_equal(free_units, free_before + 20 + 5 + purging.units);
+	check_live(b);
+	t_check(hk_bigcache_pop(&mine, 16) == a);
+	check_live(a);
+	t_equal(hk_page_word(warm.unit) & (HK_WORD_POOLED | HK_WORD_MARK), 0);
+	check_pool();
+	/* a second one finds nothing */
+	hk_pool_mark();
+	mark(&warm);
+	t_equal(hk_span_sweep(), 33 * HK_UNIT_BYTES);
+	t_equal((hk_pool_count(&free_before, &dirty), free_before), free_units);
+	for (hk_unit u = 0; u < hk_arena_end(); u++)
+		t_check_at(hk_word_is_slab(hk_page_word(u)) ||
+				   (hk_page_word(u) & HK_WORD_MARK) == 0,
+			   u);
+}
+
 U_MAIN(T_CASE(sp1_take_and_give), T_CASE(zero_is_known), T_CASE(aligned), T_CASE(refused),
        T_CASE(sp1_resize), T_CASE(give_empty), T_CASE(sp2_push_and_pop), T_CASE(sp3_limit),
-       T_CASE(sp3_number), T_CASE(sp3_random))
+       T_CASE(sp3_number), T_CASE(sp3_random), T_CASE(only_one_claims),
+       T_CASE(sweep_finds_what_nobody_holds))

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+/* What hakmem costs a process that is just starting: system calls, counted with ptrace; page faults, the
+ * median of many runs; resident memory and address space of a small program, and with 200 threads; time,
+ * which is reported only. Each over the same program with an empty library preloaded.
+ *
+ * trap_startup LIBHAKMEM EMPTY PROGRAM; the program is trap_hello.c. Not preloaded itself. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+#define RUNS 31u
+
+static const char *hakmem, *empty, *program;
+static int quiet;
+
+/* execve with only this preloaded. */
+static void start(const char *library, const char *what, const char *argument, int output)
+{
+	char preload[4096];
+	char *argv[] = { (char *)(uintptr_t)what, (char *)(uintptr_t)argument, NULL };
+	char *envp[] = { preload, NULL };
+
+	snprintf(preload, sizeof(preload), "LD_PRELOAD=%s", library);
+	dup2(output, 1);
+	execve(what, argv, envp);
+	_exit(127);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	long x = *(const long *)a, y = *(const long *)b;
+
+	return (x > y) - (x < y);
+}
+
+static long median(long *values, unsigned n)
+{
+	qsort(values, n, sizeof(*values), by_value);
+	return values[n / 2];
+}
+
+struct cost {
+	long faults, microseconds;
+};
+
+static long now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static struct cost run_once(const char *library, const char *what, const char *argument)
+{
+	struct rusage usage;
+	long before = now_us();
+	int status = 0;
+	pid_t pid = vfork();
+
+	if (pid == 0)
+		start(library, what, argument, quiet);
+	t_need(pid > 0 && wait4(pid, &status, 0, &usage) == pid && status == 0);
+	return (struct cost){ usage.ru_minflt, now_us() - before };
+}
+
+/* In turn, so that both see the same machine. */
+static struct cost over_empty(const char *what, const char *argument, unsigned runs)
+{
+	static long faults[2][1000], us[2][1000];
+
+	for (unsigned i = 0; i < runs; i++) {
+		for (unsigned side = 0; side < 2; side++) {
+			struct cost c = run_once(side ? hakmem : empty, what, argument);
+
+			faults[side][i] = c.faults;
+			us[side][i] = c.microseconds;
+		}
+	}
+	return (struct cost){ median(faults[1], runs) - median(faults[0], runs),
+			      median(us[1], runs) - median(us[0], runs) };
+}
+
+static void page_faults(void)
+{
+	struct cost idle = over_empty(program, "nothing", RUNS);
+	struct cost greets = over_empty(program, "hello", RUNS);
+	struct cost true_program = over_empty("/bin/true", NULL, RUNS);
+
+	t_say("page faults over an empty library: %ld; with the first malloc %ld; /bin/true %ld",
+	      idle.faults, greets.faults, true_program.faults);
+	t_check_at(idle.faults <= 6, (uint64_t)idle.faults);
+	t_check_at(true_program.faults <= 6, (uint64_t)true_program.faults);
+	t_check_at(greets.faults <= 14, (uint64_t)greets.faults);
+}
+
+static void time_to_start(void)
+{
+	struct cost c = over_empty("/bin/true", NULL, (unsigned)t_scale(301, 31));
+
+	t_say("exec of /bin/true: %ld us over an empty library (median; not checked)",
+	      c.microseconds);
+}
+
+static long count_system_calls(const char *library)
+{
+	long stops = 0;
+	int status = 0;
+	pid_t pid = fork();
+
+	t_need(pid >= 0);
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+			_exit(99);
+		start(library, program, "nothing", quiet);
+	}
+	t_need(waitpid(pid, &status, 0) == pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 99)
+		t_skip("ptrace is not allowed here");
+	t_need(WIFSTOPPED(status)); /* the exec is done */
+	t_need(ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD) == 0);
+	for (;;) {
+		t_need(ptrace(PTRACE_SYSCALL, pid, NULL, NULL) == 0);
+		t_need(waitpid(pid, &status, 0) == pid);
+		if (WIFEXITED(status))
+			break;
+		t_need(WIFSTOPPED(status));
+		stops += WSTOPSIG(status) == (SIGTRAP | 0x80);
+	}
+	t_need(WEXITSTATUS(status) == 0);
+	return (stops + 1) / 2; /* in and out; exit_group has no out */
+}
+
+static void system_calls(void)
+{
+	long with = count_system_calls(hakmem), without = count_system_calls(empty);
+
+	t_say("system calls: %ld, %ld with an empty library", with, without);
+	t_check(without > 10);
+	t_check_at(with <= without + 2, (uint64_t)(with - without));
+}
+
+/* What the program says of itself: KiB resident, KiB of address space. */
+static void ask(const char *library, const char *argument, long *rss, long *size)
+{
+	char text[200] = "";
+	int out[2], status = 0;
+	size_t used = 0;
+	ssize_t n;
+	pid_t pid;
+
+	t_need(pipe(out) == 0);
+	pid = fork();
+	if (pid == 0)
+		start(library, program, argument, out[1]);
+	close(out[1]);
+	while ((n = read(out[0], text + used, sizeof(text) - 1 - used)) > 0)
+		used += (size_t)n;
+	close(out[0]);
+	t_need(waitpid(pid, &status, 0) == pid && status == 0);
+	t_need(sscanf(text, "hello\n%ld %ld", rss, size) == 2);
+}
+
+static void memory(void)
+{
+	long rss, size, rss_empty, size_empty, rss_crowd, rss_glibc, size_crowd;
+
+	ask(hakmem, "memory", &rss, &size);
+	ask(empty, "memory", &rss_empty, &size_empty);
+	ask(hakmem, "threads", &rss_crowd, &size_crowd);
+	ask(empty, "threads", &rss_glibc, &size_crowd);
+	t_say("hello: %ld KiB resident (%ld with glibc's malloc), %ld KiB of addresses more; 200 threads: %ld KiB (%ld)",
+	      rss, rss_empty, size - size_empty, rss_crowd, rss_glibc);
+	t_check_at(rss <= 16 * 1024 / 10, (uint64_t)rss);
+	t_check_at(size - size_empty < 64 * 1024, (uint64_t)(size - size_empty));
+	t_check_at(rss_crowd <= 12000000 / 1024, (uint64_t)rss_crowd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct t_case cases[] = { T_CASE(system_calls), T_CASE(page_faults),
+					       T_CASE(memory), T_CASE(time_to_start) };
+
+	t_need(argc > 3);
+	hakmem = argv[1];
+	empty = argv[2];
+	program = argv[3];
+	quiet = open("/dev/null", O_WRONLY);
+	return t_main(1, argv, cases, T_COUNT(cases));
+}
