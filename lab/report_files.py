@@ -33,6 +33,8 @@ KINDS = {
 }
 POSITIVE = {"ops_per_s", "ops_per_cpu_s", "peak_kib"}  # figures that ratios are made of
 MAY_BE_INFINITE = {"le_ns"}  # the last bucket of a histogram
+# Differences to a run of one operation, which may have had a call that the long one did without.
+MAY_BE_NEGATIVE = {"mmap", "munmap", "madvise", "other", "per_million_ops", "inside"}
 
 
 class Source:
@@ -82,8 +84,10 @@ def _number(text, column, where):
         value = float(text)
     except ValueError:
         value = math.nan
-    if math.isnan(value) or value < 0 or (math.isinf(value) and column not in MAY_BE_INFINITE):
-        raise results.Damaged(f"{where}: {column} is '{text}', not a number from 0 up")
+    if math.isnan(value) or (math.isinf(value) and column not in MAY_BE_INFINITE):
+        raise results.Damaged(f"{where}: {column} is '{text}', not a number")
+    if value < 0 and column not in MAY_BE_NEGATIVE:
+        raise results.Damaged(f"{where}: {column} is '{text}', below 0")
     if value == 0 and column in POSITIVE:
         raise results.Damaged(f"{where}: {column} is 0")
     return value

@@ -237,7 +237,7 @@ def syscalls(context):
         return None
     values = [row["all_per_million"] for *_, by_name in groups for row in by_name.values()]
     above = [value for value in values if value > 0] or [1]
-    zero = min(values) == 0
+    zero = min(values) <= 0
     axis = plots.decade_axis(min(above) / (10 if zero else 1), max(above),
                              "system calls per million operations (left is fewer)",
                              lambda value: f"{value:,.10g}")

@@ -245,8 +245,8 @@ def speed(context):
     if not rows:
         return None
     lead = "An operation is one malloc or one free. Ratios are of medians over the repetitions " \
-           "that both have; lines are 95 % intervals; by CPU: per second of CPU time, which other " \
-           "work on the machine disturbs less. Hollow, or *: with disturbed repetitions, " \
+           "that both have; lines are 95 % intervals; by CPU: per second of CPU time, which " \
+           "other work on the machine disturbs less. Hollow, or *: with disturbed repetitions, " \
            "because too few others are left."
     blocks = [("text", lead)]
     blocks += [("dots", dots)] if dots else []

@@ -26,6 +26,24 @@ MEANING = {
 SAID_MAX = 12  # failures that the summary names one by one
 
 
+def _leader(rows, measure, better, found):
+    """Who is first of [(name, Standing)], and of whom that can't be said."""
+    base = compare.base_of(rows)
+    name, lead = found[0]
+    if not (lead.mean.value < 1 if measure.smaller else lead.mean.value > 1):
+        return f"{base} is the {better}"
+    even, behind = [], []
+    for other in [base, *(one for one, _ in found[1:])]:
+        duel = compare.standing(rows, name, other, measure)
+        if duel and (duel.mean.value > 1 if measure.smaller else duel.mean.value < 1):
+            behind.append(f"behind {other} on the {text.count(len(duel.ratios), 'row')} that both "
+                          "have")
+        elif duel and compare.outcome(duel.mean, measure) == "even":
+            even.append(other)
+    said = [f"not told apart from {text.words(even)}"] if even else []
+    return f"{name} is the {better}" + "".join(f", but {part}" for part in said + behind)
+
+
 def _order(rows, measure, better):
     """Who stands where against the base, best first."""
     base = compare.base_of(rows)
@@ -40,13 +58,7 @@ def _order(rows, measure, better):
     said = [f"{name} {text.ratio(one.mean)}"
             + (f" (over {text.count(len(one.ratios), 'row')} only)" if len(one.ratios) < most
                else "") for name, one in found]
-    (name, lead), ahead = found[0], f"{base} is the {better}"
-    if lead.mean.value < 1 if measure.smaller else lead.mean.value > 1:
-        ahead = f"{name} is the {better}"
-        rival = found[1][0] if len(found) > 1 and len(found[1][1].ratios) == most else base
-        duel = compare.standing(rows, name, rival, measure)
-        if duel and compare.outcome(duel.mean, measure) == "even":
-            ahead += f", but not told apart from {rival}"
+    ahead = _leader(rows, measure, better, found)
     return f"{ahead}, by geometric mean over {text.count(most, 'row')}. " \
            f"As multiples of {base}'s: {', '.join(said)}."
 
