@@ -45,7 +45,7 @@ void hk_free_at(void *p, struct hk_offence where)
 		free_in_slab(h, p, &at, where);
 		return;
 	case HK_AT_SPAN:
-		hk_large_free_span(h, at.span);
+		hk_large_free_span(h, at.span, where);
 		return;
 	case HK_AT_HUGE:
 		hk_huge_free(p, where);
@@ -84,11 +84,12 @@ static bool is_plausible(const struct hk_located *at, size_t alignment, size_t s
 {
 	if (size > at->bytes)
 		return false;
-	if (alignment > HK_BLOCK_ALIGN || at->bytes == HK_BLOCK_ALIGN)
+	if (alignment > HK_BLOCK_ALIGN || at->bytes <= HK_BLOCK_ALIGN)
 		return true;
 	if (at->place == HK_AT_SLAB)
 		return size > at->bytes / 4;
-	return size > HK_CLASS_MAX || hk_mode() == HK_MODE_SPANS;
+	return size > HK_CLASS_MAX - (at->hardened ? HK_CANARY_BYTES : 0) ||
+	       hk_mode() == HK_MODE_SPANS;
 }
 
 static void free_checked(void *p, size_t alignment, size_t size, struct hk_offence where)
@@ -111,7 +112,8 @@ HK_INLINE bool is_exact(const void *p, size_t size)
 	if (unit >= HK_ARENA_UNITS || size - 1 >= HK_CLASS_MAX)
 		return false;
 	word = hk_page_word((hk_unit)unit);
-	return hk_word_is_slab(word) && hk_word_bin(word) == hk_class_bin(size);
+	/* a hardened slab's word is never equal, and its classes hold less */
+	return hk_word_is_slab(word) && word == hk_word_slab(hk_word_id(word), hk_class_bin(size));
 }
 
 void hak_free_sized(void *p, size_t size)

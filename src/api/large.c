@@ -4,16 +4,13 @@
 
 #include <string.h>
 
+#include "api/hardened.h"
+#include "heap/quarantine.h"
 #include "slab/huge.h"
 #include "superslab/release.h"
 
-static bool is_first_class(const struct hk_heap *h)
-{
-	return hk_heap_is_direct(h) && h != hk_heap_orphan();
-}
-
 /* The owner of what is made in h; spans and huge blocks of threads have none. */
-static uint32_t owner_id(const struct hk_heap *h) { return is_first_class(h) ? h->id : 0; }
+static uint32_t owner_id(const struct hk_heap *h) { return hk_heap_is_first_class(h) ? h->id : 0; }
 
 static void enlist(struct hk_heap *h, struct hk_span *s)
 {
@@ -62,11 +59,13 @@ static void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t align, bool 
 
 	if (s == NULL)
 		return NULL;
-	if (is_first_class(h))
+	if (hk_heap_is_first_class(h))
 		enlist(h, s);
 	p = hk_arena_address(s->unit);
 	if (want_zero && !zero)
 		memset(p, 0, hk_span_bytes(s));
+	if (h->hardened)
+		hk_span_harden(s);
 	hk_heap_note_blocks_out(h, 1);
 	return p;
 }
@@ -79,9 +78,12 @@ void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zer
 
 	if (size > PTRDIFF_MAX || align > HK_MAX_ALIGN)
 		return NULL;
+	if (h->hardened)
+		units = hk_div_up(size + hk_harden_tail(), HK_UNIT_BYTES);
 	if (units + align_units - 1 <= HK_SPAN_MAX_UNITS)
 		return alloc_span(h, (uint32_t)units, (uint32_t)align_units, want_zero);
-	p = hk_huge_alloc(size, align, want_zero, owner_id(h));
+	p = h->hardened ? hk_huge_alloc_hardened(size, align, owner_id(h))
+			: hk_huge_alloc(size, align, want_zero, owner_id(h));
 	if (p != NULL)
 		hk_heap_note_blocks_out(h, 1);
 	return p;
@@ -113,11 +115,28 @@ static size_t retire_span(struct hk_heap *h, struct hk_span *s)
 	return bytes;
 }
 
-void hk_large_free_span(struct hk_heap *h, struct hk_span *s)
+/* Into the quarantine of the heap that serves the thread, whose heap it was. */
+static void bury_span(struct hk_span *s, struct hk_offence where)
+{
+	struct hk_heap *h;
+
+	hk_span_bury(s, where);
+	if (s->owner != 0)
+		delist(hk_heap_by_id(s->owner), s);
+	h = hk_hardened_heap();
+	if (h != NULL)
+		hk_quarantine_add_span(h, s);
+	else
+		hk_span_exhume(s);
+}
+
+void hk_large_free_span(struct hk_heap *h, struct hk_span *s, struct hk_offence where)
 {
 	size_t gave = hk_span_bytes(s);
 
-	if (s->owner != 0) {
+	if (hk_span_is_hardened(s)) {
+		bury_span(s, where);
+	} else if (s->owner != 0) {
 		delist(hk_heap_by_id(s->owner), s);
 		hk_span_give(s);
 	} else {
@@ -132,6 +151,9 @@ bool hk_large_resize_span(struct hk_span *s, size_t size)
 	size_t units = hk_div_up(size, HK_UNIT_BYTES);
 	size_t old = hk_span_bytes(s);
 
+	if (hk_span_is_hardened(s)) /* as small blocks: larger ones move */
+		return size > HK_CLASS_MAX && size <= hk_span_usable(s) &&
+		       size > hk_span_usable(s) / 2;
 	if (size <= HK_CLASS_MAX || units > HK_SPAN_MAX_UNITS ||
 	    !hk_span_resize(s, (uint32_t)units))
 		return false;

@@ -13,7 +13,7 @@
 /* 0 < size; align: a power of two. h: the calling thread's heap, or a first-class heap. */
 void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zero);
 /* By the calling thread, whose heap is h. */
-void hk_large_free_span(struct hk_heap *h, struct hk_span *s);
+void hk_large_free_span(struct hk_heap *h, struct hk_span *s, struct hk_offence where);
 /* In place; false: it has to move. */
 bool hk_large_resize_span(struct hk_span *s, size_t size);
 

@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/options.h"
 #include "os/os.h"
+#include "slab/harden.h"
 #include "superslab/pool.h"
 #include "superslab/registry.h"
 #include "superslab/release.h"
@@ -19,6 +20,11 @@ static void count_out(int64_t bytes)
 	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
 }
 
+static size_t usable_of(const struct hk_huge *e)
+{
+	return e->bytes - (e->hardened ? hk_harden_tail() : 0);
+}
+
 struct search {
 	size_t bytes, align;
 	struct hk_huge *best;
@@ -28,14 +34,15 @@ static bool look(struct hk_huge *e, void *arg)
 {
 	struct search *s = arg;
 
-	if (e->state == HK_HUGE_CACHED && FITS(e->bytes, s->bytes) &&
+	if (e->state == HK_HUGE_CACHED && !e->hardened && FITS(e->bytes, s->bytes) &&
 	    (e->address & (s->align - 1)) == 0 && (s->best == NULL || e->bytes < s->best->bytes))
 		s->best = e;
 	return false;
 }
 
 /* Makes a cached range live again; NULL when none fits. */
-static void *from_cache(size_t bytes, size_t align, uint32_t owner, bool *zero, size_t *got)
+static void *from_cache(size_t bytes, size_t align, const struct hk_huge *as, bool *zero,
+			size_t *got)
 {
 	struct search s = { bytes, align, NULL };
 	void *p = NULL;
@@ -44,7 +51,8 @@ static void *from_cache(size_t bytes, size_t align, uint32_t owner, bool *zero, 
 	hk_registry_each(look, &s);
 	if (s.best != NULL) {
 		s.best->state = HK_HUGE_LIVE;
-		s.best->owner = owner;
+		s.best->owner = as->owner;
+		s.best->hardened = as->hardened;
 		*zero = s.best->zero;
 		*got = s.best->bytes;
 		if (s.best->dirty)
@@ -73,10 +81,10 @@ static void *map_aligned(size_t bytes, size_t align)
 	return start;
 }
 
-static void *map_new(size_t bytes, size_t align, uint32_t owner)
+static void *map_new(size_t bytes, size_t align, const struct hk_huge *as)
 {
 	void *p = map_aligned(bytes, align);
-	struct hk_huge entry = { .bytes = bytes, .owner = owner, .state = HK_HUGE_LIVE };
+	struct hk_huge entry = *as;
 	bool known;
 
 	if (p == NULL) { /* what is cached may stand in the way */
@@ -86,6 +94,7 @@ static void *map_new(size_t bytes, size_t align, uint32_t owner)
 	if (p == NULL)
 		return NULL;
 	entry.address = (uintptr_t)p;
+	entry.bytes = bytes;
 	hk_registry_lock();
 	known = hk_registry_insert(&entry);
 	hk_registry_unlock();
@@ -96,7 +105,8 @@ static void *map_new(size_t bytes, size_t align, uint32_t owner)
 	return p;
 }
 
-void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
+/* `as`: what is to be in the entry. */
+static void *alloc(size_t size, size_t align, bool want_zero, const struct hk_huge *as, size_t *got)
 {
 	size_t bytes = hk_align_up(hk_max(size, 1), hk_os_page());
 	bool zero = true;
@@ -104,15 +114,38 @@ void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
 
 	if (bytes < size)
 		return NULL;
-	p = from_cache(bytes, align, owner, &zero, &bytes);
+	p = from_cache(bytes, align, as, &zero, &bytes);
 	if (p == NULL)
-		p = map_new(bytes, align, owner);
+		p = map_new(bytes, align, as);
 	if (p == NULL)
 		return NULL;
 	count_out((int64_t)bytes);
 	/* to clear it, not to give it back: pages that are not there need not be written */
 	if (want_zero && !zero && !hk_os_purge(p, bytes))
 		memset(p, 0, bytes);
+	*got = bytes;
+	return p;
+}
+
+void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
+{
+	const struct hk_huge as = { .owner = owner, .state = HK_HUGE_LIVE };
+	size_t got;
+
+	return alloc(size, align, want_zero, &as, &got);
+}
+
+void *hk_huge_alloc_hardened(size_t size, size_t align, uint32_t owner)
+{
+	const struct hk_huge as = { .owner = owner, .state = HK_HUGE_LIVE, .hardened = true };
+	size_t got, tail = hk_harden_tail();
+	void *p;
+
+	if (size > SIZE_MAX - tail)
+		return NULL;
+	p = alloc(size + tail, align, true, &as, &got);
+	if (p != NULL)
+		hk_harden_seal(p, got);
 	return p;
 }
 
@@ -126,7 +159,7 @@ size_t hk_huge_usable(const void *p, uint32_t *owner)
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
-		bytes = e->bytes;
+		bytes = usable_of(e);
 		*owner = e->owner;
 	}
 	hk_registry_unlock();
@@ -185,6 +218,65 @@ static void retire(void *p, size_t bytes, bool keep)
 	hk_release_check(bytes); /* live has fallen, and the bound with it */
 }
 
+struct lot {
+	uint64_t random;
+	struct hk_huge *drawn;
+	uint32_t seen;
+};
+
+static bool draw(struct hk_huge *e, void *arg)
+{
+	struct lot *lot = arg;
+
+	if (e->state == HK_HUGE_CACHED && e->hardened &&
+	    hk_harden_random(&lot->random) % ++lot->seen == 0)
+		lot->drawn = e;
+	return false;
+}
+
+/* HU2: one range at a time leaves the quarantine, and the process, while there are too many. */
+static void keep_quarantine_small(void)
+{
+	for (;;) {
+		struct lot lot = { hk_os_random(), NULL, 0 };
+		struct hk_huge entry = { 0 };
+
+		hk_registry_lock();
+		if (!may_keep())
+			hk_registry_each(draw, &lot);
+		if (lot.drawn != NULL) {
+			entry = *lot.drawn;
+			hk_registry_remove(lot.drawn, true);
+		}
+		hk_registry_unlock();
+		if (lot.drawn == NULL)
+			return;
+		hk_os_unmap((void *)entry.address, entry.bytes);
+	}
+}
+
+/* Into the quarantine: guarded, and so without pages; unmapped where there are no guards. */
+static void bury(void *p, size_t bytes)
+{
+	bool guarded = hk_os_guard(p, bytes);
+	struct hk_huge *e;
+
+	count_out(-(int64_t)bytes);
+	hk_registry_lock();
+	e = hk_registry_find(p);
+	if (guarded) {
+		e->state = HK_HUGE_CACHED;
+		e->zero = e->dirty = false;
+	} else {
+		hk_registry_remove(e, true);
+	}
+	hk_registry_unlock();
+	if (!guarded)
+		hk_os_unmap(p, bytes);
+	keep_quarantine_small();
+	hk_release_check(bytes);
+}
+
 void hk_huge_explain(const void *p, struct hk_offence where)
 {
 	const struct hk_huge *e;
@@ -199,9 +291,9 @@ void hk_huge_explain(const void *p, struct hk_offence where)
 	hk_registry_unlock();
 	if (around.state == HK_HUGE_LIVE)
 		hk_die(where, "%p is %zu bytes into a block of %zu bytes", p,
-		       (size_t)((uintptr_t)p - around.address), around.bytes);
+		       (size_t)((uintptr_t)p - around.address), usable_of(&around));
 	if (around.address == (uintptr_t)p && around.bytes != 0)
-		freed = around.bytes;
+		freed = usable_of(&around);
 	if (freed != 0)
 		hk_die(where, "%p (%zu bytes) is already free", p, freed);
 	if (around.bytes != 0)
@@ -212,29 +304,49 @@ void hk_huge_free(void *p, struct hk_offence where)
 {
 	struct hk_huge *e;
 	size_t bytes = 0;
-	bool keep = false;
+	bool keep = false, hardened = false;
 
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
 		bytes = e->bytes;
+		hardened = e->hardened;
+		if (hardened)
+			hk_harden_verify(p, usable_of(e), where);
 		e->state = HK_HUGE_RETIRING;
 		keep = may_keep();
 	}
 	hk_registry_unlock();
 	if (bytes == 0)
 		hk_huge_explain(p, where); /* two threads free it at once */
+	else if (hardened)
+		bury(p, bytes);
 	else
 		retire(p, bytes, keep);
 }
 
-void *hk_huge_resize(void *p, size_t size)
+/* The mapping of e gets another length, and perhaps place; a tail goes with its end. */
+static void *remap(const struct hk_huge *e, size_t bytes)
 {
-	size_t bytes = hk_align_up(size, hk_os_page());
+	void *p = (void *)e->address, *moved;
+
+	if (bytes == e->bytes)
+		return p;
+	if (!e->hardened)
+		return hk_os_remap(p, e->bytes, bytes, true);
+	hk_harden_unseal(p, e->bytes);
+	moved = hk_os_remap(p, e->bytes, bytes, true);
+	hk_harden_seal(moved != NULL ? moved : p, moved != NULL ? bytes : e->bytes);
+	return moved;
+}
+
+void *hk_huge_resize(void *p, size_t size, struct hk_offence where)
+{
+	size_t bytes = 0;
 	struct hk_huge *e, entry;
 	void *moved = NULL;
 
-	if (bytes < size)
+	if (size > PTRDIFF_MAX)
 		return NULL;
 	/* With the lock: somebody else may get the old address as soon as the pages have left it. The
 	 * entry's own place in the table is free again, so it can't be refused. */
@@ -242,7 +354,10 @@ void *hk_huge_resize(void *p, size_t size)
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
 		entry = *e;
-		moved = bytes == e->bytes ? p : hk_os_remap(p, e->bytes, bytes, true);
+		if (e->hardened)
+			hk_harden_verify(p, usable_of(e), where);
+		bytes = hk_align_up(size + (e->hardened ? hk_harden_tail() : 0), hk_os_page());
+		moved = remap(e, bytes);
 	}
 	if (moved != NULL) {
 		count_out((int64_t)bytes - (int64_t)entry.bytes);
@@ -396,7 +511,8 @@ static bool visit_live(struct hk_huge *e, void *arg)
 {
 	struct visit *v = arg;
 
-	return e->state == HK_HUGE_LIVE && !v->fn((void *)e->address, e->bytes, e->owner, v->arg);
+	return e->state == HK_HUGE_LIVE &&
+	       !v->fn((void *)e->address, usable_of(e), e->owner, v->arg);
 }
 
 bool hk_huge_walk(bool (*fn)(void *p, size_t bytes, uint32_t owner, void *arg), void *arg)

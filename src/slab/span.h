@@ -7,7 +7,9 @@
  * Invariants: SP1 a live span's words are SPAN, then SPAN_INSIDE for its other units
  *             SP2 a cached span's first word is FREE | WAS_SPAN: a second free is seen at once
  *             SP3 the units in a BigCache are at most its limit
- * Threads:    a span may be freed by any thread. Its first word is set by a release, for walks. A BigCache belongs to the thread that runs its heap.
+ *             SP4 a buried span's words are those of a cached one, and it is in no cache
+ * Threads:    a span may be freed by any thread. Its first word is set by a release, for walks. A
+ *             BigCache belongs to the thread that runs its heap.
  * Locks:      takes HK_RANK_POOL inside, when BigCache does not serve.
  * Fails:      NULL when the system refuses memory.
  *
@@ -15,6 +17,7 @@
  * it the dirty side of the shared pool, where spans split and coalesce. Spans in the LIFO count as
  * out; its limit is a grant, as the bins' limits are. */
 #include "base/base.h"
+#include "slab/harden.h"
 #include "superslab/arena.h"
 #include "superslab/pool.h"
 
@@ -23,6 +26,8 @@ struct hk_span {
 	hk_unit unit;                /* [const] */
 	_Atomic uint32_t units;      /* [whoever owns the block writes, walks read, relaxed] */
 	uint32_t owner;              /* id of a first-class heap, or 0 [const] */
+	_Atomic bool hardened;       /* it has a tail behind its usable bytes (harden.h) [const] */
+	bool guarded, dirty;         /* of a buried one [whoever buries it] */
 };
 static_assert(sizeof(struct hk_span) <= HK_UNIT_UPPER, "fits the upper part of a unit's record");
 
@@ -49,6 +54,17 @@ HK_INLINE size_t hk_span_bytes(const struct hk_span *s)
 	return (size_t)hk_span_units(s) << HK_UNIT_SHIFT;
 }
 
+/* What the caller may write to. */
+HK_INLINE bool hk_span_is_hardened(const struct hk_span *s)
+{
+	return atomic_load_explicit(&((struct hk_span *)(uintptr_t)s)->hardened,
+				    memory_order_relaxed);
+}
+HK_INLINE size_t hk_span_usable(const struct hk_span *s)
+{
+	return hk_span_bytes(s) - (hk_span_is_hardened(s) ? hk_harden_tail() : 0);
+}
+
 /* The span that a SPAN_INSIDE unit belongs to. */
 struct hk_span *hk_span_around(hk_unit unit);
 
@@ -58,6 +74,14 @@ struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uin
 			     bool *zero);
 /* To the pool. */
 void hk_span_give(struct hk_span *s);
+
+/* Makes a span that was just taken a hardened one: canary and guard. */
+void hk_span_harden(struct hk_span *s);
+/* Frees a hardened span without giving it back: its pages are gone, and guarded where there are
+ * guards. Aborts when its canary is damaged, or another thread frees it at the same time. */
+void hk_span_bury(struct hk_span *s, struct hk_offence where);
+/* A buried one goes to the pool. Aborts when it was written to. */
+void hk_span_exhume(struct hk_span *s);
 
 /* From the private LIFO; NULL when nothing in it fits. */
 struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t units);

@@ -163,18 +163,18 @@ static void resize(void)
 	char *p = alloc(10 * T_MiB), *q;
 
 	t_fill(p, 10 * T_MiB, 5);
-	q = hk_huge_resize(p, 30 * T_MiB - 5);
+	q = hk_huge_resize(p, 30 * T_MiB - 5, where);
 	t_need(q != NULL);
 	t_equal(usable(q), 30 * T_MiB);
 	t_check(t_holds(q, 10 * T_MiB, 10 * T_MiB, 5) && t_is_zero(q + 10 * T_MiB, 20 * T_MiB));
 	t_check(q == p || usable(p) == 0);
 	t_equal(atomic_load(&hk_out), 30 * T_MiB);
-	p = hk_huge_resize(q, 4 * T_MiB);
+	p = hk_huge_resize(q, 4 * T_MiB, where);
 	t_check(p == q && t_holds(p, 4 * T_MiB, 10 * T_MiB, 5));
 	t_equal(hk_fake_mapped(), 4 * T_MiB);
 	t_equal(atomic_load(&hk_out), 4 * T_MiB);
-	t_check(hk_huge_resize(p, 4 * T_MiB - 1) == p);
-	t_check(hk_huge_resize(p, SIZE_MAX) == NULL);
+	t_check(hk_huge_resize(p, 4 * T_MiB - 1, where) == p);
+	t_check(hk_huge_resize(p, SIZE_MAX, where) == NULL);
 	t_equal(usable(p), 4 * T_MiB);
 }
 
@@ -184,12 +184,12 @@ static void refused_resize(void)
 
 	t_fill(p, 10 * T_MiB, 5);
 	hk_fake_fail_after(1);
-	t_check(hk_huge_resize(p, 30 * T_MiB) == NULL);
+	t_check(hk_huge_resize(p, 30 * T_MiB, where) == NULL);
 	t_equal(usable(p), 10 * T_MiB); /* HU1: as before */
 	t_check(t_holds(p, 10 * T_MiB, 10 * T_MiB, 5));
 	t_equal(atomic_load(&hk_out), 10 * T_MiB);
 	t_equal(hk_huge_count().live_blocks, 1);
-	t_check(hk_huge_resize(p, 5 * T_MiB) == p);
+	t_check(hk_huge_resize(p, 5 * T_MiB, where) == p);
 	hk_huge_free(p, where);
 }
 

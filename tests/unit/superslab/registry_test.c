@@ -24,7 +24,7 @@ static bool is_free(uintptr_t address)
 
 static bool insert(uintptr_t address, size_t bytes)
 {
-	struct hk_huge e = { address, bytes, 0, HK_HUGE_LIVE, false, false };
+	struct hk_huge e = { address, bytes, 0, HK_HUGE_LIVE, false, false, false };
 
 	if (!hk_registry_insert(&e))
 		return false;
