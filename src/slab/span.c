@@ -77,11 +77,12 @@ void hk_span_bury(struct hk_span *s, struct hk_offence where)
 	size_t bytes = hk_span_bytes(s);
 	uint32_t live = hk_word_kind(HK_KIND_SPAN, 0);
 
-	hk_harden_verify(p, hk_span_usable(s), where);
 	if (HK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
 		    &hk_page_map[s->unit], &live, hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN),
 		    memory_order_acq_rel, memory_order_relaxed)))
 		hk_die(where, "%p (%zu bytes) is already free", (void *)p, hk_span_usable(s));
+	/* only now: who comes second must not look at what is guarded by then */
+	hk_harden_verify(p, hk_span_usable(s), where);
 	mark_free(s->unit + 1, hk_span_units(s) - 1);
 	count_out(-(int64_t)hk_span_units(s));
 	s->dirty = false;

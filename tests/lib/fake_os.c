@@ -337,13 +337,16 @@ static bool protect(const char *call, void *addr, size_t bytes, int how)
 		counts.guard++;
 	else
 		counts.unguard++;
-	done = !no_guards && madvise(addr, bytes, MADV_DONTNEED) == 0 &&
+	done = madvise(addr, bytes, MADV_DONTNEED) == 0 &&
 	       mprotect(addr, bytes, how) == 0;
 	leave(saved);
 	return done;
 }
 
-bool hk_os_guard(void *addr, size_t bytes) { return protect("guard", addr, bytes, PROT_NONE); }
+bool hk_os_guard(void *addr, size_t bytes)
+{
+	return !no_guards && protect("guard", addr, bytes, PROT_NONE);
+}
 
 /* What was not guarded keeps its contents: the tests do not mix. */
 bool hk_os_unguard(void *addr, size_t bytes)
