@@ -257,6 +257,7 @@ static void hard_switched_on(void)
 	t_need(T_USABLE(before) == 64);
 	memset(before, 1, 64);
 	T_FREE(before);
+	t_need(hak_option_set("WRAP_TINY", "0") == 0); /* without effect here */
 	p = block(64);
 	t_need(T_USABLE(p) == 72);
 	damage_behind(p);

@@ -237,6 +237,7 @@ static void unmake(void)
 	for (unsigned round = 0; round < 5; round++) {
 		bool zero;
 		struct hk_span *s;
+		char *live;
 
 		start();
 		for (unsigned i = 0; i < 3000; i++) {
@@ -250,10 +251,38 @@ static void unmake(void)
 		h->spans = s;
 		bury(span(7));
 		check();
+		live = take(200);
+		memset(live, 0x77, 200);
 		hk_heap_unmake_direct(h);
 		check();
+		t_check(t_is_zero(live, 200));
 		t_equal(hk_release_live(), 0);
 	}
+}
+
+/* Few blocks in quarantine do not pin many slabs: these give their pages back. */
+static void pages_are_not_pinned(void)
+{
+	enum { COUNT = 4000, SIZE = 1000 };
+	static char *p[COUNT];
+	size_t purged;
+
+	start();
+	for (unsigned i = 0; i < COUNT; i++) {
+		p[i] = take(SIZE);
+		memset(p[i], 1, SIZE);
+	}
+	purged = hk_fake_purged();
+	/* every slab keeps one block for the end, and so some of them in quarantine at the end */
+	for (unsigned i = 0; i < COUNT; i++) {
+		if (i % 40 != 0)
+			drop(p[i]);
+	}
+	for (unsigned i = 0; i < COUNT; i += 40)
+		drop(p[i]);
+	t_check(h->slabs > 20); /* pinned */
+	t_check(hk_fake_purged() - purged > (h->slabs / 2) * HK_UNIT_BYTES / 2);
+	check();
 }
 
 /* A heap that was hardened serves as one that is not, and the other way round. */
@@ -299,4 +328,5 @@ static void no_memory(void)
 }
 
 U_MAIN(T_CASE(q1_not_at_once), T_CASE(q2_bounded), T_CASE(mistakes), T_CASE(q3_spans),
-       T_CASE(spans_without_guards), T_CASE(unmake), T_CASE(id_is_used_again), T_CASE(no_memory))
+       T_CASE(spans_without_guards), T_CASE(unmake), T_CASE(pages_are_not_pinned),
+       T_CASE(id_is_used_again), T_CASE(no_memory))
