@@ -150,7 +150,7 @@ HAK_API bool hak_heap_walk(hak_heap *heap, hak_walk_fn fn, void *arg) HAK_NOEXCE
 struct hak_stats {
 	size_t mapped;      /* address space that hakmem has mapped for blocks */
 	size_t committed;   /* of that: in use, or freed and not yet given back */
-	size_t live;        /* in blocks handed out, by their usable size */
+	size_t live;        /* in blocks handed out, by their usable size, tails of hardened too */
 	size_t huge;        /* of live: in blocks mapped one by one */
 	size_t huge_blocks; /* their number */
 	size_t held;  /* not live: dirty free units, warm units, cached huge blocks, and what bins

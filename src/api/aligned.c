@@ -6,6 +6,7 @@
 #include "api/alloc.h"
 #include "api/api.h"
 #include "api/fast.h"
+#include "api/hardened.h"
 #include "api/large.h"
 #include "api/mode.h"
 
@@ -13,8 +14,11 @@ void *hk_alloc_aligned(struct hk_heap *h, size_t alignment, size_t size, const v
 {
 	unsigned bin = 0;
 
-	if (hk_mode() != HK_MODE_SPANS)
-		bin = hk_class_bin_aligned(size, alignment);
+	h = hk_serving_heap(h);
+	if (HK_UNLIKELY(h == NULL))
+		return NULL;
+	if (hk_mode() != HK_MODE_SPANS && size <= HK_CLASS_MAX)
+		bin = hk_class_bin_aligned(size + hk_heap_tail(h), alignment);
 	if (bin != 0)
 		return hk_alloc_bin(h, bin, caller);
 	return hk_large_alloc(h, size, alignment, false);

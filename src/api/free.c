@@ -44,6 +44,16 @@ HK_INLINE struct hk_span *span_at_start(const void *p)
 	return hk_span_at(unit);
 }
 
+static void free_span(struct hk_heap *h, struct hk_span *s, const void *p, struct hk_offence where)
+{
+	if (HK_UNLIKELY(hk_span_is_hardened(s)))
+		hk_large_bury_span(s, where);
+	else if (HK_LIKELY(hk_span_claim(s)))
+		hk_large_free_span(h, s);
+	else /* two threads free it at once */
+		hk_heap_die_already_free(where, p, hk_span_usable(s));
+}
+
 void hk_free_at(void *p, struct hk_offence where)
 {
 	/* The heap comes first: a thread that is born may get the heap that the slab belonged to when
@@ -52,8 +62,8 @@ void hk_free_at(void *p, struct hk_offence where)
 	struct hk_span *span = span_at_start(p);
 	struct hk_located at;
 
-	if (span != NULL && hk_span_claim(span)) {
-		hk_large_free_span(h, span);
+	if (span != NULL) {
+		free_span(h, span, p, where);
 		return;
 	}
 	at = hk_locate(p, where);
@@ -62,9 +72,7 @@ void hk_free_at(void *p, struct hk_offence where)
 		free_in_slab(h, p, &at, where);
 		return;
 	case HK_AT_SPAN:
-		if (HK_UNLIKELY(!hk_span_claim(at.span))) /* two threads free it at once */
-			hk_heap_die_already_free(where, p, at.bytes);
-		hk_large_free_span(h, at.span);
+		free_span(h, at.span, p, where);
 		return;
 	case HK_AT_HUGE:
 		hk_huge_free(p, where);
@@ -103,11 +111,12 @@ static bool is_plausible(const struct hk_located *at, size_t alignment, size_t s
 {
 	if (size > at->bytes)
 		return false;
-	if (alignment > HK_BLOCK_ALIGN || at->bytes == HK_BLOCK_ALIGN)
+	if (alignment > HK_BLOCK_ALIGN || at->bytes <= HK_BLOCK_ALIGN)
 		return true;
 	if (at->place == HK_AT_SLAB)
 		return size > at->bytes / 4;
-	return size > HK_CLASS_MAX || hk_mode() == HK_MODE_SPANS;
+	return size > HK_CLASS_MAX - (at->hardened ? HK_CANARY_BYTES : 0) ||
+	       hk_mode() == HK_MODE_SPANS;
 }
 
 static void free_checked(void *p, size_t alignment, size_t size, struct hk_offence where)
@@ -130,7 +139,8 @@ HK_INLINE bool is_exact(const void *p, size_t size)
 	if (unit >= HK_ARENA_UNITS || size - 1 >= HK_CLASS_MAX)
 		return false;
 	word = hk_page_word((hk_unit)unit);
-	return hk_word_is_slab(word) && hk_word_bin(word) == hk_class_bin(size);
+	/* a hardened slab's word is never equal, and its classes hold less */
+	return hk_word_is_slab(word) && word == hk_word_slab(hk_word_id(word), hk_class_bin(size));
 }
 
 void hak_free_sized(void *p, size_t size)

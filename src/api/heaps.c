@@ -5,6 +5,7 @@
 
 #include "api/alloc.h"
 #include "api/api.h"
+#include "api/hardened.h"
 #include "api/large.h"
 #include "slab/huge.h"
 #include "superslab/release.h"
@@ -19,7 +20,12 @@ static void *or_enomem(void *p)
 	return p;
 }
 
-hak_heap *hak_heap_new(void) { return or_enomem(hk_heap_make_direct()); }
+hak_heap *hak_heap_new(void)
+{
+	if (hk_mode() == HK_MODE_HARDENED)
+		return or_enomem(hk_heap_make_hardened(true));
+	return or_enomem(hk_heap_make_direct());
+}
 
 void hak_heap_destroy(hak_heap *heap)
 {

@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "heap/heap.h"
 #include "os/thread.h"
+#include "slab/harden.h"
 #include "superslab/release.h"
 
 const struct hk_libc *hk_libc HK_NEAR;
@@ -16,6 +17,8 @@ void hk_mode_choose(void)
 
 	if (!hk_option(HK_OPT_WRAP_TINY))
 		mode = HK_MODE_SPANS;
+	if (hk_option(HK_OPT_PROFILE) == HK_HARDENED)
+		mode = HK_MODE_HARDENED;
 	if (hk_option(HK_OPT_FORCE_LIBC_ALLOC)) {
 		if (hk_libc != NULL)
 			mode = HK_MODE_LIBC;
@@ -24,6 +27,8 @@ void hk_mode_choose(void)
 	}
 	if (mode == hk_mode())
 		return;
+	if (mode == HK_MODE_HARDENED)
+		hk_harden_init();
 	atomic_store_explicit(&hk_mode_now, mode, memory_order_relaxed);
 	hk_heap_starve(mode != HK_MODE_NORMAL);
 }

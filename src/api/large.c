@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "api/hardened.h"
+#include "heap/quarantine.h"
 #include "os/os.h"
 #include "slab/huge.h"
 #include "superslab/release.h"
@@ -11,13 +13,8 @@
 /* Clearing this much takes longer than a system call and a few page faults. */
 #define PURGE_TO_CLEAR (8 * HK_MiB)
 
-static bool is_first_class(const struct hk_heap *h)
-{
-	return hk_heap_is_direct(h) && h != hk_heap_orphan();
-}
-
 /* The owner of what is made in h; spans and huge blocks of threads have none. */
-static uint32_t owner_id(const struct hk_heap *h) { return is_first_class(h) ? h->id : 0; }
+static uint32_t owner_id(const struct hk_heap *h) { return hk_heap_is_first_class(h) ? h->id : 0; }
 
 static void enlist(struct hk_heap *h, struct hk_span *s)
 {
@@ -70,11 +67,13 @@ static HK_NOINLINE void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t 
 
 	if (s == NULL)
 		return NULL;
-	if (is_first_class(h))
+	if (hk_heap_is_first_class(h))
 		enlist(h, s);
 	p = hk_arena_address(s->unit);
 	if (want_zero && !zero)
 		clear(p, hk_span_bytes(s));
+	if (h->hardened)
+		hk_span_harden(s);
 	hk_heap_note_blocks_out(h, 1);
 	return p;
 }
@@ -93,9 +92,12 @@ void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zer
 		return hk_arena_address(s->unit);
 	if (size > PTRDIFF_MAX || align > HK_MAX_ALIGN)
 		return NULL;
+	if (h->hardened)
+		units = hk_div_up(size + hk_harden_tail(), HK_UNIT_BYTES);
 	if (units + align_units - 1 <= HK_SPAN_MAX_UNITS)
 		return alloc_span(h, (uint32_t)units, (uint32_t)align_units, want_zero);
-	p = hk_huge_alloc(size, align, want_zero, owner_id(h));
+	p = h->hardened ? hk_huge_alloc_hardened(size, align, owner_id(h))
+			: hk_huge_alloc(size, align, want_zero, owner_id(h));
 	if (p != NULL)
 		hk_heap_note_blocks_out(h, 1);
 	return p;
@@ -129,6 +131,20 @@ static HK_NOINLINE void note_overflow(struct hk_heap *h, size_t gave)
 {
 	grow_bigcache(h, 0);
 	hk_release_check(gave);
+}
+
+void hk_large_bury_span(struct hk_span *s, struct hk_offence where)
+{
+	struct hk_heap *h;
+
+	hk_span_bury(s, where);
+	if (s->owner != 0)
+		delist(hk_heap_by_id(s->owner), s);
+	h = hk_hardened_heap();
+	if (h != NULL)
+		hk_quarantine_add_span(h, s);
+	else
+		hk_span_exhume(s);
 }
 
 void hk_large_free_span(struct hk_heap *h, struct hk_span *s)
@@ -165,6 +181,9 @@ bool hk_large_resize_span(struct hk_span *s, size_t size)
 	size_t units = hk_div_up(size, HK_UNIT_BYTES);
 	size_t old = hk_span_bytes(s);
 
+	if (hk_span_is_hardened(s)) /* as small blocks: larger ones move */
+		return size > HK_CLASS_MAX && size <= hk_span_usable(s) &&
+		       size > hk_span_usable(s) / 2;
 	if (size <= HK_CLASS_MAX || units > HK_SPAN_MAX_UNITS ||
 	    !hk_span_resize(s, (uint32_t)units))
 		return false;

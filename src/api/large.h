@@ -14,7 +14,10 @@
 void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zero);
 /* By the calling thread, whose heap is h, and which has claimed s. */
 void hk_large_free_span(struct hk_heap *h, struct hk_span *s);
-/* Makes a huge block of it, moving its pages; NULL: refused, and it is as before. */
+/* A hardened one goes into the quarantine of the heap that serves the thread, whose heap it was. */
+void hk_large_bury_span(struct hk_span *s, struct hk_offence where);
+/* Makes a huge block of one that is not hardened, moving its pages; NULL: refused, and it is as
+ * before. */
 void *hk_large_promote(struct hk_span *s, size_t size);
 /* In place; false: it has to move. */
 bool hk_large_resize_span(struct hk_span *s, size_t size);

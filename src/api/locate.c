@@ -4,19 +4,25 @@
 
 #include "api/api.h"
 #include "api/mode.h"
+#include "slab/hard_slab.h"
 #include "slab/huge.h"
 
 static struct hk_located in_slab(const void *p, hk_unit unit, uint32_t word,
 				 struct hk_offence where)
 {
 	struct hk_slab *s = hk_slab_of(unit);
+	bool hardened = hk_word_is_hardened(word);
+	size_t bytes = hardened ? hk_hard_slab_usable(s) : hk_slab_block_bytes(s);
 	size_t inside = hk_slab_inside(s, p);
 
 	if (HK_UNLIKELY(inside != 0))
-		hk_heap_die_inside(where, p, inside, hk_slab_block_bytes(s));
+		hk_heap_die_inside(where, p, inside, bytes);
+	if (hardened && HK_UNLIKELY(!hk_hard_slab_is_out(s, p)))
+		hk_heap_die_already_free(where, p, bytes);
 	return (struct hk_located){ .place = HK_AT_SLAB,
-				    .bytes = hk_slab_block_bytes(s),
+				    .bytes = bytes,
 				    .slab = s,
+				    .hardened = hardened,
 				    .owner = hk_word_id(word) };
 }
 
@@ -26,10 +32,12 @@ static struct hk_located in_span(const void *p, hk_unit unit, struct hk_offence 
 	size_t inside = (size_t)((const char *)p - (const char *)hk_arena_address(s->unit));
 
 	if (HK_UNLIKELY(inside != 0))
-		hk_heap_die_inside(where, p, inside, hk_span_bytes(s));
-	return (struct hk_located){
-		.place = HK_AT_SPAN, .bytes = hk_span_bytes(s), .span = s, .owner = s->owner
-	};
+		hk_heap_die_inside(where, p, inside, hk_span_usable(s));
+	return (struct hk_located){ .place = HK_AT_SPAN,
+				    .bytes = hk_span_usable(s),
+				    .span = s,
+				    .hardened = hk_span_is_hardened(s),
+				    .owner = s->owner };
 }
 
 /* p is in a unit that holds no block; its record may still tell what it was. */
@@ -39,7 +47,7 @@ static HK_COLD HK_NORETURN void in_free(const void *p, hk_unit unit, uint32_t wo
 	const struct hk_slab *s;
 
 	if ((word & HK_WORD_WAS_SPAN) != 0 && p == hk_arena_address(unit))
-		hk_heap_die_already_free(where, p, hk_span_bytes(hk_span_at(unit)));
+		hk_heap_die_already_free(where, p, hk_span_usable(hk_span_at(unit)));
 	if ((word & HK_WORD_WAS_SLAB) != 0) {
 		s = hk_slab_of(unit);
 		if (hk_slab_inside(s, p) == 0)

@@ -18,6 +18,7 @@ struct hk_located {
 	size_t bytes;         /* usable */
 	struct hk_slab *slab; /* HK_AT_SLAB */
 	struct hk_span *span; /* HK_AT_SPAN */
+	bool hardened;        /* HK_AT_SLAB, HK_AT_SPAN: there is a canary behind the bytes */
 	uint32_t owner;       /* heap id of a slab; of a first-class heap's span; else 0 */
 };
 

@@ -6,6 +6,7 @@
 #include "api/alloc.h"
 #include "api/api.h"
 #include "api/fast.h"
+#include "api/hardened.h"
 #include "api/large.h"
 #include "api/mode.h"
 #include "slab/huge.h"
@@ -48,9 +49,15 @@ void *hk_alloc_bin(struct hk_heap *h, unsigned bin, const void *caller)
 
 void *hk_alloc(struct hk_heap *h, size_t size, const void *caller)
 {
-	if (HK_UNLIKELY(size > HK_CLASS_MAX) || hk_mode() == HK_MODE_SPANS)
+	size_t tail;
+
+	h = hk_serving_heap(h);
+	if (HK_UNLIKELY(h == NULL))
+		return NULL;
+	tail = hk_heap_tail(h);
+	if (HK_UNLIKELY(size > HK_CLASS_MAX - tail) || hk_mode() == HK_MODE_SPANS)
 		return hk_large_alloc(h, size, HK_BLOCK_ALIGN, false);
-	return hk_alloc_bin(h, hk_class_bin(size), caller);
+	return hk_alloc_bin(h, hk_class_bin(size + tail), caller);
 }
 
 static void *or_enomem(void *p)
@@ -82,10 +89,9 @@ void *hk_malloc_mid(size_t size)
 	return pop(bin, p);
 }
 
-static void *calloc_mid(size_t bytes, const void *caller)
+static void *calloc_mid(struct hk_heap *h, size_t bytes, const void *caller)
 {
-	struct hk_heap *h = hk_heap_here();
-	unsigned bin = hk_class_bin(bytes);
+	unsigned bin = hk_class_bin(bytes + hk_heap_tail(h));
 	struct hk_block *zero = NULL;
 	void *p;
 
@@ -94,18 +100,23 @@ static void *calloc_mid(size_t bytes, const void *caller)
 	if (zero != NULL)
 		return zero;
 	p = hk_alloc_bin(h, bin, caller);
-	if (p != NULL)
+	if (p != NULL && !h->hardened) /* or it is zero */
 		memset(p, 0, bytes);
 	return p;
 }
 
 static HK_NOINLINE void *calloc_slow(size_t bytes, const void *caller)
 {
+	struct hk_heap *h;
+
 	if (hk_mode() == HK_MODE_LIBC)
 		return hk_libc->calloc(1, bytes);
-	if (bytes > HK_CLASS_MAX || hk_mode() == HK_MODE_SPANS)
-		return or_enomem(hk_large_alloc(hk_heap_here(), bytes, HK_BLOCK_ALIGN, true));
-	return or_enomem(calloc_mid(bytes, caller));
+	h = hk_serving_heap(hk_heap_here());
+	if (HK_UNLIKELY(h == NULL))
+		return or_enomem(NULL);
+	if (bytes > HK_CLASS_MAX - hk_heap_tail(h) || hk_mode() == HK_MODE_SPANS)
+		return or_enomem(hk_large_alloc(h, bytes, HK_BLOCK_ALIGN, true));
+	return or_enomem(calloc_mid(h, bytes, caller));
 }
 
 void *hak_malloc(size_t size) { return hk_malloc(size); }

@@ -13,8 +13,9 @@
 
 enum hk_mode {
 	HK_MODE_NORMAL,
-	HK_MODE_LIBC,  /* FORCE_LIBC_ALLOC: requests go to libc's allocator */
-	HK_MODE_SPANS, /* WRAP_TINY=0: every block is a span */
+	HK_MODE_LIBC,     /* FORCE_LIBC_ALLOC: requests go to libc's allocator */
+	HK_MODE_SPANS,    /* WRAP_TINY=0: every block is a span */
+	HK_MODE_HARDENED, /* PROFILE=hardened: blocks come from hardened heaps (hardened.h) */
 };
 
 extern HK_HIDDEN _Atomic int hk_mode_now;
@@ -28,7 +29,8 @@ HK_INLINE enum hk_mode hk_mode(void)
 
 /* Starts the background thread, after BACKGROUND was set to 1; set to 0, it sleeps. */
 void hk_background_choose(void);
-/* From the options FORCE_LIBC_ALLOC and WRAP_TINY, after one of them has changed. */
+/* From the options FORCE_LIBC_ALLOC, PROFILE and WRAP_TINY, the first of them that asks for a mode;
+ * after one of them has changed. */
 void hk_mode_choose(void);
 
 #endif

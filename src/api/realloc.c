@@ -6,6 +6,7 @@
 #include "api/alloc.h"
 #include "api/api.h"
 #include "api/fast.h"
+#include "api/hardened.h"
 #include "api/large.h"
 #include "api/locate.h"
 #include "api/mode.h"
@@ -16,14 +17,15 @@ static struct hk_heap *heap_for(const struct hk_located *at)
 {
 	struct hk_heap *owner = at->owner != 0 ? hk_heap_by_id(at->owner) : NULL;
 
-	if (owner != NULL && hk_heap_is_direct(owner) && owner != hk_heap_orphan())
+	if (owner != NULL && hk_heap_is_first_class(owner))
 		return owner;
 	return hk_heap_here();
 }
 
 /* In place: when it fits, and would not waste more than half; spans by units; huge blocks by moving
  * their pages. Returns where the block is now, or NULL: it has to be copied. */
-static void *resize(void *p, const struct hk_located *at, size_t alignment, size_t size)
+static void *resize(void *p, const struct hk_located *at, size_t alignment, size_t size,
+		    struct hk_offence where)
 {
 	switch (at->place) {
 	case HK_AT_SLAB:
@@ -32,7 +34,8 @@ static void *resize(void *p, const struct hk_located *at, size_t alignment, size
 		if (hk_large_resize_span(at->span, size))
 			return p;
 		/* pages that move are aligned to pages, no more */
-		if (size <= HK_SPAN_MAX || alignment > hk_os_page())
+		if (size <= HK_SPAN_MAX || alignment > hk_os_page() ||
+		    hk_span_is_hardened(at->span))
 			return NULL;
 		return hk_large_promote(at->span, size);
 	case HK_AT_HUGE:
@@ -40,7 +43,7 @@ static void *resize(void *p, const struct hk_located *at, size_t alignment, size
 			return NULL;
 		if (alignment > hk_os_page() && size > at->bytes)
 			return NULL;
-		return hk_huge_resize(p, size);
+		return hk_huge_resize(p, size, where);
 	case HK_AT_FOREIGN:
 		break;
 	}
@@ -88,7 +91,9 @@ static void *reallocate(void *p, size_t alignment, size_t size, struct hk_offenc
 		errno = ENOMEM;
 		return NULL;
 	}
-	q = resize(p, &at, alignment, size);
+	if (at.hardened)
+		hk_harden_verify(p, at.bytes, where);
+	q = resize(p, &at, alignment, size, where);
 	if (q == NULL || ((uintptr_t)q & (alignment - 1)) != 0)
 		q = move(q != NULL ? q : p, &at, alignment, size, where);
 	if (q == NULL)
@@ -156,11 +161,17 @@ size_t hak_malloc_usable_size(const void *p)
 
 size_t hak_good_size(size_t size)
 {
-	if (size <= HK_CLASS_MAX)
-		return hk_class_size(hk_class_bin(hk_max(size, 1)));
+	size_t tail = hk_mode() == HK_MODE_HARDENED ? HK_CANARY_BYTES : 0;
+	size_t whole;
+
+	if (size <= HK_CLASS_MAX - tail)
+		return hk_class_size(hk_class_bin(hk_max(size, 1) + tail)) - tail;
 	if (size > PTRDIFF_MAX)
 		return 0;
-	return hk_align_up(size, size <= HK_SPAN_MAX ? HK_UNIT_BYTES : hk_os_page());
+	if (tail != 0)
+		tail = hk_harden_tail();
+	whole = size + tail;
+	return hk_align_up(whole, whole <= HK_SPAN_MAX ? HK_UNIT_BYTES : hk_os_page()) - tail;
 }
 
 struct hak_sized_ptr hak_malloc_at_least(size_t size)

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "heap/heap.h"
+#include "heap/quarantine.h"
 #include "superslab/pool.h"
 #include "superslab/release.h"
 
@@ -88,6 +89,8 @@ static void check_heap(struct hk_heap *h, struct sums *sums)
 	if (atomic_load(&h->state) == HK_HEAP_PARKED && !h->frozen)
 		check_parked(h);
 	check_grants(h, sums);
+	if (h->hardened)
+		hk_quarantine_check(h);
 }
 
 /* AR1, AR2: a word that is not 0 has records behind it. */

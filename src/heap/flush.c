@@ -2,6 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "base/tele.h"
 #include "heap/heap.h"
+#include "heap/quarantine.h"
 #include "superslab/release.h"
 
 /* The slab of a block that is in bin `bin` of h; aborts when it can't be. */
@@ -121,6 +122,10 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 	struct hk_chain one = HK_CHAIN_EMPTY;
 	struct hk_block *b = p;
 
+	if (h->hardened) {
+		hk_hard_free(h, s, p, where);
+		return;
+	}
 	hk_lock_take(&h->lock);
 	if (HK_UNLIKELY(b->tag == HK_TAG) && hk_heap_is_listed(s, b))
 		hk_heap_die_already_free(where, b, hk_slab_block_bytes(s));

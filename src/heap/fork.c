@@ -69,6 +69,16 @@ static void count_out(size_t span_bytes)
 	atomic_store_explicit(&hk_out, out, memory_order_relaxed);
 }
 
+/* Spans in quarantine look as if nobody held them. */
+static bool has_quarantine(void)
+{
+	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
+		if (hk_heap_by_id(id)->hardened)
+			return true;
+	}
+	return false;
+}
+
 void hk_heap_reset_all(void)
 {
 	struct hk_heap *mine = hk_front.heap;
@@ -82,7 +92,7 @@ void hk_heap_reset_all(void)
 		hk_lock_reset(&hk_heap_by_id(id)->lock);
 	hk_heap_table_reset();
 	/* the thread of HAKMEM_BACKGROUND has no heap, but may have been purging */
-	if (others || hk_option(HK_OPT_BACKGROUND) != 0) {
+	if ((others || hk_option(HK_OPT_BACKGROUND) != 0) && !has_quarantine()) {
 		hk_pool_mark();
 		count_out(mark_held(mine) + hk_span_sweep());
 	}

@@ -3,6 +3,7 @@
 #include "heap/heap.h"
 
 #include "heap/life.h"
+#include "heap/quarantine.h"
 #include "superslab/meta.h"
 #include "superslab/release.h"
 
@@ -170,7 +171,13 @@ bool hk_heap_disown_others(const struct hk_heap *mine)
 	return others;
 }
 
-struct hk_heap *hk_heap_make_direct(void)
+static void retract(struct hk_heap *h)
+{
+	h->next = table.unmade;
+	table.unmade = h;
+}
+
+static struct hk_heap *make_direct(bool first_class, bool hardened)
 {
 	struct hk_heap *h;
 
@@ -181,28 +188,60 @@ struct hk_heap *hk_heap_make_direct(void)
 		table.unmade = h->next;
 	else
 		h = make(HK_HEAP_DIRECT);
-	if (h != NULL)
+	if (h != NULL && hardened && h->quarantine == NULL) {
+		h->quarantine = hk_quarantine_new();
+		if (h->quarantine == NULL) {
+			retract(h);
+			h = NULL;
+		}
+	}
+	if (h != NULL) {
+		h->first_class = first_class;
+		h->hardened = hardened;
 		atomic_store_explicit(&h->state, HK_HEAP_RUNNING, memory_order_relaxed);
+	}
 	hk_lock_drop(&table.lock);
 	return h;
 }
+
+struct hk_heap *hk_heap_make_direct(void) { return make_direct(true, false); }
+
+struct hk_heap *hk_heap_make_hardened(bool first_class) { return make_direct(first_class, true); }
 
 /* Every slab of the list, with whatever blocks are still out. With h's lock. */
 static void discard_slabs(struct hk_heap *h, struct hk_slab_list *list)
 {
 	while (list->head != NULL) {
 		struct hk_slab *s = list->head;
+		uint32_t touched;
 
 		hk_heap_count_out(h, -(int64_t)(s->used * hk_slab_block_bytes(s)));
 		s->used = 0;
+		if (h->hardened)
+			hk_hard_slab_verify(s, (struct hk_offence){ "hak_heap_destroy", NULL });
 		hk_heap_unlist_slab(h, s);
-		hk_pool_give(s->unit, s->units, hk_slab_unmake(s));
+		touched = hk_heap_unmake_slab(h, s);
+		if (h->hardened) /* zero on free */
+			hk_harden_clear(hk_slab_start(s), s->carved * hk_slab_block_bytes(s));
+		hk_pool_give(s->unit, s->units, touched);
+	}
+}
+
+static void discard_span(struct hk_span *s)
+{
+	if (hk_span_is_hardened(s)) {
+		hk_span_bury(s, (struct hk_offence){ "hak_heap_destroy", NULL });
+		hk_span_exhume(s);
+	} else {
+		hk_span_give(s);
 	}
 }
 
 void hk_heap_unmake_direct(struct hk_heap *h)
 {
 	hk_lock_take(&h->lock);
+	if (h->hardened)
+		hk_quarantine_forget(h);
 	hk_heap_shed(h);
 	for (unsigned bin = 1; bin < HK_BINS; bin++) {
 		discard_slabs(h, &h->class[bin].partial);
@@ -212,13 +251,12 @@ void hk_heap_unmake_direct(struct hk_heap *h)
 		struct hk_span *s = h->spans;
 
 		h->spans = s->next;
-		hk_span_give(s);
+		discard_span(s);
 	}
 	atomic_store_explicit(&h->state, HK_HEAP_FREE, memory_order_relaxed);
 	hk_lock_drop(&h->lock);
 	hk_lock_take(&table.lock);
-	h->next = table.unmade;
-	table.unmade = h;
+	retract(h);
 	hk_lock_drop(&table.lock);
 }
 
@@ -257,9 +295,15 @@ void hk_heap_count_flying(struct hk_heap *h, int64_t bytes)
 	say(&h->flying_unsaid, &hk_flying, bytes);
 }
 
+void hk_heap_count_held(struct hk_heap *h, int64_t bytes)
+{
+	say(&h->held_unsaid, &hk_dirty, bytes);
+}
+
 void hk_heap_say_all(struct hk_heap *h)
 {
+	hk_dirty_add(h->held_unsaid);
 	atomic_fetch_add_explicit(&hk_out, h->out_unsaid, memory_order_relaxed);
 	atomic_fetch_add_explicit(&hk_flying, h->flying_unsaid, memory_order_relaxed);
-	h->out_unsaid = h->flying_unsaid = 0;
+	h->out_unsaid = h->flying_unsaid = h->held_unsaid = 0;
 }

@@ -17,8 +17,9 @@
  * Fails:      NULL when memory is short; the heap is as before.
  *
  *   thread heap   FREE -> RUNNING -> PARKED -> RUNNING …      bins, ways, BigCache; slow path locked
- *   direct heap   no bins: each operation takes the lock. First-class heaps, and the orphan heap that
- *                 serves threads without a heap (after their end; when ids, keys or memory run out) */
+ *   direct heap   no bins: each operation takes the lock. First-class heaps, the orphan heap that
+ *                 serves threads without a heap (after their end; when ids, keys or memory run out),
+ *                 and the hardened heaps that threads share in hardened mode */
 #include "base/base.h"
 #include "base/check.h"
 #include "heap/face.h"
@@ -59,6 +60,8 @@ struct hk_heap {
 	struct hk_lock lock;
 	uint32_t id;            /* [const] */
 	uint8_t kind;           /* [const] enum hk_heap_kind */
+	bool first_class;       /* a direct heap of the program's own [const] */
+	bool hardened;          /* a direct heap whose slabs are hardened [const while in use] */
 	_Atomic uint8_t state;  /* enum hk_heap_state; changes under the lock [any relaxed] */
 	struct hk_front *front; /* of the running thread [lock REGISTRY] */
 	_Atomic uint64_t parked_bins[2]; /* bit a bin: PARKED, with slabs to adopt: a hint [any] */
@@ -72,6 +75,7 @@ struct hk_heap {
 	uint32_t idle_slabs;                   /* [lock] */
 	uint32_t slabs;                        /* [lock] */
 	struct hk_span *spans;                 /* of a first-class heap [lock] */
+	struct hk_quarantine *quarantine; /* of one that is or was hardened [const; in it: lock] */
 
 	bool frozen;                 /* PARKED, and not thawed yet [lock] */
 	size_t granted;              /* H5 [lock] */
@@ -79,6 +83,7 @@ struct hk_heap {
 	int64_t out;                 /* bytes out of this heap's slabs [lock] */
 	int64_t out_unsaid;          /* of them, not yet in hk_out [lock] */
 	int64_t flying_unsaid;       /* not yet in hk_flying [lock] */
+	int64_t held_unsaid;         /* not yet in hk_dirty: of the quarantine [lock] */
 	_Atomic uint64_t blocks_out; /* ever [lock writes, any reads] */
 
 	alignas(64) struct hk_mailbox mailbox; /* [any] */
@@ -106,8 +111,12 @@ struct hk_heap *hk_heap_orphan(void);
 struct hk_heap *hk_heap_here(void);
 HK_INLINE bool hk_heap_is_direct(const struct hk_heap *h) { return h->kind == HK_HEAP_DIRECT; }
 
+HK_INLINE bool hk_heap_is_first_class(const struct hk_heap *h) { return h->first_class; }
+
 /* A heap of kind DIRECT; NULL: no memory or ids. And its end: no thread is inside. */
 struct hk_heap *hk_heap_make_direct(void);
+/* A hardened one (quarantine.h); first_class: for the program, else shared by its threads. */
+struct hk_heap *hk_heap_make_hardened(bool first_class);
 void hk_heap_unmake_direct(struct hk_heap *h);
 
 /* Every malloc and free of every thread goes slow from now on; or may be fast again. */
@@ -154,6 +163,9 @@ void hk_heap_retire_slab(struct hk_heap *h, struct hk_slab *s);
 size_t hk_heap_shed(struct hk_heap *h);
 void hk_heap_count_out(struct hk_heap *h, int64_t bytes);
 void hk_heap_count_flying(struct hk_heap *h, int64_t bytes);
+void hk_heap_count_held(struct hk_heap *h, int64_t bytes);
+/* Before the units of an empty slab are given away; returns as hk_slab_unmake. */
+uint32_t hk_heap_unmake_slab(struct hk_heap *h, struct hk_slab *s);
 /* What the heap kept to itself of these goes to the global accounts. */
 void hk_heap_say_all(struct hk_heap *h);
 

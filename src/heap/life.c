@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "base/tele.h"
+#include "heap/quarantine.h"
 #include "os/thread.h"
 #include "slab/huge.h"
 #include "superslab/release.h"
@@ -233,7 +234,12 @@ size_t hk_heap_gather(size_t bytes)
 		hk_heap_grant_bigcache(mine, 0);
 		hk_lock_drop(&mine->lock);
 	}
-	for (uint32_t i = 0; i < heaps && sum < bytes; i++)
-		sum += hk_mail_help(hk_heap_by_id(HK_FIRST_ID + (start + i) % heaps));
+	for (uint32_t i = 0; i < heaps && sum < bytes; i++) {
+		struct hk_heap *h = hk_heap_by_id(HK_FIRST_ID + (start + i) % heaps);
+
+		if (bytes == SIZE_MAX) /* all there is: a trim, or the system refuses memory */
+			hk_quarantine_empty(h);
+		sum += hk_mail_help(h);
+	}
 	return sum != 0 ? sum : hk_huge_purge();
 }

@@ -2,6 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "base/tele.h"
 #include "heap/heap.h"
+#include "heap/quarantine.h"
 
 /* Slabs that one refill gathers blocks from. */
 #define REFILL_SLABS 4u
@@ -80,6 +81,8 @@ struct hk_block *hk_direct_take(struct hk_heap *h, unsigned bin, struct hk_offen
 {
 	struct hk_chain chain = HK_CHAIN_EMPTY;
 
+	if (h->hardened)
+		return hk_hard_take(h, bin, where);
 	hk_lock_take(&h->lock);
 	if (gather(h, bin, 1, &chain, where.caller) != 0) {
 		hk_heap_count_out(h, (int64_t)hk_class_size(bin));

@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/tele.h"
 #include "heap/heap.h"
+#include "heap/quarantine.h"
 #include "superslab/release.h"
 
 /* Units taken under one pool lock, for a heap that grows. */
@@ -100,12 +101,25 @@ static void give_units(struct hk_heap *h, hk_unit unit, uint32_t units, uint32_t
 	hk_pool_give(unit, units, touched);
 }
 
+uint32_t hk_heap_unmake_slab(struct hk_heap *h, struct hk_slab *s)
+{
+	if (h->hardened) {
+		const void *damage = hk_hard_slab_find_damage(s);
+
+		if (HK_UNLIKELY(damage != NULL))
+			hk_heap_die_damaged((struct hk_offence){ "free", NULL }, damage,
+					    hk_hard_slab_usable(s));
+		hk_hard_slab_spare(&h->quarantine->spares, hk_hard_slab_unmake(s));
+	}
+	return hk_slab_unmake(s);
+}
+
 static void unmake(struct hk_heap *h, struct hk_slab *s)
 {
 	uint32_t touched;
 
 	hk_heap_unlist_slab(h, s);
-	touched = hk_slab_unmake(s);
+	touched = hk_heap_unmake_slab(h, s);
 	give_units(h, s->unit, s->units, touched);
 }
 
@@ -142,7 +156,7 @@ size_t hk_heap_shed(struct hk_heap *h)
 				continue;
 			sum += s->units * HK_UNIT_BYTES;
 			hk_heap_unlist_slab(h, s);
-			hk_pool_give(s->unit, s->units, hk_slab_unmake(s));
+			hk_pool_give(s->unit, s->units, hk_heap_unmake_slab(h, s));
 		}
 	}
 	while (h->warm_units != 0) {
@@ -191,12 +205,23 @@ static bool take_unit(struct hk_heap *h, struct hk_run *run)
 static struct hk_slab *make_slab(struct hk_heap *h, unsigned bin)
 {
 	uint32_t units = hk_classes[bin].units;
+	struct hk_hard_slab *record = NULL;
 	struct hk_run run;
 	struct hk_slab *s;
 
-	if (units == 1 ? !take_unit(h, &run) : !hk_pool_take(units, 1, HK_WISH_ANY, &run))
+	if (h->hardened) {
+		record = hk_hard_slab_record(&h->quarantine->spares, bin);
+		if (record == NULL)
+			return NULL;
+	}
+	if (units == 1 ? !take_unit(h, &run) : !hk_pool_take(units, 1, HK_WISH_ANY, &run)) {
+		if (record != NULL)
+			hk_hard_slab_spare(&h->quarantine->spares, record);
 		return NULL;
+	}
 	s = hk_slab_make(bin, h->id, run.unit, run.zero);
+	if (record != NULL)
+		hk_hard_slab_make(s, record);
 	hk_heap_list_slab(h, s);
 	return s;
 }

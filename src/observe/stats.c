@@ -4,6 +4,7 @@
 
 #include "hakmem/hakmem.h"
 #include "heap/heap.h"
+#include "heap/quarantine.h"
 #include "os/os.h"
 #include "slab/huge.h"
 #include "superslab/meta.h"
@@ -66,6 +67,9 @@ static void add_heap(struct hk_heap *h, void *arg)
 	hk_heap_say_all(h);
 	out->blocks_out += atomic_load_explicit(&h->blocks_out, memory_order_relaxed);
 	out->heaps++;
+	/* buried spans have no pages; what is committed is made up below */
+	if (h->hardened)
+		out->committed += (size_t)h->quarantine->units << HK_UNIT_SHIFT;
 }
 
 /* What the calling thread's caches hold: the accounts count it as out. */
@@ -106,8 +110,8 @@ void hak_stats_get(struct hak_stats *out)
 	for_each_heap(add_heap, out);
 	hk_pool_count(&free_units, &dirty_units);
 	out->mapped = hk_arena_mapped() + huge.live_bytes + huge.cached_bytes;
-	out->committed = hk_arena_mapped() - ((free_units - dirty_units) << HK_UNIT_SHIFT) +
-			 huge.live_bytes + huge.dirty_bytes;
+	out->committed = hk_arena_mapped() - ((free_units - dirty_units) << HK_UNIT_SHIFT) -
+			 out->committed + huge.live_bytes + huge.dirty_bytes;
 	out->live = hk_release_live();
 	out->live -= hk_min(out->live, cached);
 	out->huge = huge.live_bytes;

@@ -4,6 +4,7 @@
 
 #include "hakmem/hakmem.h"
 #include "heap/heap.h"
+#include "slab/hard_slab.h"
 #include "slab/huge.h"
 
 struct walk {
@@ -35,11 +36,26 @@ static bool visit(const struct walk *w, void *p, size_t bytes, uint32_t id)
 	return w->fn(&info, w->arg);
 }
 
+static bool walk_hardened(const struct hk_slab *s, uint32_t id, const struct walk *w)
+{
+	size_t size = hk_slab_block_bytes(s);
+
+	for (uint32_t i = 0; i < s->carved; i++) {
+		char *p = hk_slab_start(s) + i * size;
+
+		if (hk_hard_slab_is_out(s, p) && !visit(w, p, hk_hard_slab_usable(s), id))
+			return false;
+	}
+	return true;
+}
+
 static bool walk_slab(const struct hk_slab *s, uint32_t id, const struct walk *w)
 {
 	struct free_set set;
 	size_t size = hk_slab_block_bytes(s);
 
+	if ((s->flags & HK_SLAB_HARDENED) != 0)
+		return walk_hardened(s, id, w);
 	memset(&set, 0, sizeof(set));
 	add_list(s, s->free, s->free_blocks, &set);
 	add_list(s, s->mail, s->mail_blocks, &set);
@@ -90,7 +106,7 @@ static bool walk_spans_in(hk_unit unit, hk_unit end, const struct walk *w)
 			continue;
 		s = hk_span_at(unit);
 		if ((w->only == 0 || w->only == s->owner) &&
-		    !visit(w, hk_arena_address(unit), hk_span_bytes(s), s->owner))
+		    !visit(w, hk_arena_address(unit), hk_span_usable(s), s->owner))
 			return false;
 	}
 	return true;

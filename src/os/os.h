@@ -36,10 +36,20 @@ bool hk_os_purge_lazily(void *addr, size_t bytes);
 /* Faults the pages in, without changing them. */
 bool hk_os_populate(void *addr, size_t bytes);
 
+/* Guards: a touch of these pages faults from now on, and what was in them is gone; the mapping is not
+ * split. false: refused, or hk_os_has_guards is; contents may be as before. */
+bool hk_os_guard(void *addr, size_t bytes);
+/* Guarded pages, or some among others, can be used again; what was guarded reads as zero. */
+bool hk_os_unguard(void *addr, size_t bytes);
+/* Linux 6.13 and later; probed once. */
+bool hk_os_has_guards(void);
+
 /* Coarse monotonic time, from the vdso. */
 uint64_t hk_os_now_ns(void);
 /* 64 bits that differ from process to process (AT_RANDOM), the same at every call. */
 uint64_t hk_os_seed(void);
+/* 64 bits that nobody can guess, other ones at every call. */
+uint64_t hk_os_random(void);
 bool hk_os_is_secure(void); /* AT_SECURE */
 /* Processors that this process may use, at least 1. */
 unsigned hk_os_cpus(void);

@@ -24,6 +24,11 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#define MADV_GUARD_REMOVE  103
+#endif
+
 /* linux/futex.h is not where musl's compiler looks. */
 #define FUTEX_WAIT_PRIVATE (0 | 128)
 #define FUTEX_WAKE_PRIVATE (1 | 128)
@@ -255,6 +260,49 @@ bool hk_os_populate(void *addr, size_t bytes)
 	return advise(addr, bytes, MADV_POPULATE_WRITE, POPULATE);
 }
 
+/* Does a guarded page trap? qemu-user reports success and does nothing. The question is put to the
+ * kernel, which answers where a load would fault. */
+static bool probe_guard(void)
+{
+	size_t page = hk_os_page();
+	void *p = hk_os_map(page);
+	bool traps;
+
+	if (!p)
+		return false;
+	traps = advise(p, page, MADV_GUARD_INSTALL, OTHER) && !hk_os_is_mapped(p, page);
+	hk_os_unmap(p, page);
+	return traps;
+}
+
+bool hk_os_has_guards(void)
+{
+	enum { UNKNOWN, WORKS, FAILS };
+	static _Atomic int state; /* threads that race here find the same */
+	int now = atomic_load_explicit(&state, memory_order_relaxed);
+
+	if (HK_UNLIKELY(now == UNKNOWN)) {
+		now = probe_guard() ? WORKS : FAILS;
+		atomic_store_explicit(&state, now, memory_order_relaxed);
+	}
+	return now == WORKS;
+}
+
+bool hk_os_guard(void *addr, size_t bytes)
+{
+	if (!hk_os_has_guards())
+		return false;
+	if (advise(addr, bytes, MADV_GUARD_INSTALL, OTHER))
+		return true;
+	hk_os_unguard(addr, bytes); /* it may have got a part of the way */
+	return false;
+}
+
+bool hk_os_unguard(void *addr, size_t bytes)
+{
+	return advise(addr, bytes, MADV_GUARD_REMOVE, OTHER);
+}
+
 uint64_t hk_os_now_ns(void)
 {
 	int saved_errno = errno;
@@ -274,6 +322,21 @@ uint64_t hk_os_seed(void)
 		memcpy(word, random, sizeof(word));
 	/* The C library makes its stack canary of these bytes: no word of them may show. */
 	return (word[0] ^ (word[1] << 32 | word[1] >> 32)) * 0x9e3779b97f4a7c15u;
+}
+
+uint64_t hk_os_random(void)
+{
+	static _Atomic uint64_t calls;
+	int saved_errno = errno;
+	uint64_t word = 0;
+
+	count(OTHER, 1);
+	/* GRND_NONBLOCK: no waiting for the kernel's own seed early in its life */
+	if (syscall(SYS_getrandom, &word, sizeof(word), 1) != (long)sizeof(word))
+		word = (hk_os_seed() ^ hk_os_now_ns()) *
+		       (2 * atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) + 1);
+	errno = saved_errno;
+	return word;
 }
 
 bool hk_os_is_secure(void) { return getauxval(AT_SECURE) != 0; }

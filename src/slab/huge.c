@@ -7,6 +7,7 @@
 #include "base/config.h"
 #include "base/options.h"
 #include "os/os.h"
+#include "slab/harden.h"
 #include "superslab/pool.h"
 #include "superslab/registry.h"
 #include "superslab/release.h"
@@ -25,6 +26,11 @@ static struct {
 static void count_out(int64_t bytes)
 {
 	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
+}
+
+static size_t usable_of(const struct hk_huge *e)
+{
+	return e->bytes - (e->hardened ? hk_harden_tail() : 0);
 }
 
 static struct hk_huge *kept_entry(uint32_t i) { return hk_registry_find((void *)kept.address[i]); }
@@ -53,7 +59,7 @@ static struct hk_huge *find_cached(size_t bytes, size_t align)
 	for (uint32_t i = 0; i < kept.count; i++) {
 		struct hk_huge *e = kept_entry(i);
 
-		if (e->state == HK_HUGE_CACHED && FITS(e->bytes, bytes) &&
+		if (e->state == HK_HUGE_CACHED && !e->hardened && FITS(e->bytes, bytes) &&
 		    (e->address & (align - 1)) == 0 && (best == NULL || e->bytes < best->bytes))
 			best = e;
 	}
@@ -70,8 +76,8 @@ static void note_refault(const struct hk_huge *e)
 }
 
 /* Makes a cached range live again; NULL when none fits. */
-static void *from_cache(size_t bytes, size_t align, bool want_zero, uint32_t owner, bool *zero,
-			size_t *got)
+static void *from_cache(size_t bytes, size_t align, bool want_zero, const struct hk_huge *as,
+			bool *zero, size_t *got)
 {
 	struct hk_huge *e;
 	void *p = NULL;
@@ -83,7 +89,8 @@ static void *from_cache(size_t bytes, size_t align, bool want_zero, uint32_t own
 		if (e->zero && !want_zero)
 			note_refault(e);
 		e->state = HK_HUGE_LIVE;
-		e->owner = owner;
+		e->owner = as->owner;
+		e->hardened = as->hardened;
 		*zero = e->zero;
 		*got = e->bytes;
 		if (e->dirty)
@@ -114,22 +121,22 @@ static void *map_aligned(size_t bytes, size_t align)
 
 /* A new mapping becomes a live block. With the lock since before it was made: a fork must not come
  * between the mapping and its entry. */
-static bool enter(void *p, size_t bytes, uint32_t owner)
+static bool enter(void *p, size_t bytes, const struct hk_huge *as)
 {
-	struct hk_huge entry = {
-		.address = (uintptr_t)p, .bytes = bytes, .owner = owner, .state = HK_HUGE_LIVE
-	};
+	struct hk_huge entry = *as;
 
+	entry.address = (uintptr_t)p;
+	entry.bytes = bytes;
 	return hk_registry_insert(&entry);
 }
 
-static void *map_new(size_t bytes, size_t align, uint32_t owner)
+static void *map_new(size_t bytes, size_t align, const struct hk_huge *as)
 {
 	void *p;
 
 	hk_registry_lock();
 	p = map_aligned(bytes, align);
-	if (p != NULL && !enter(p, bytes, owner)) {
+	if (p != NULL && !enter(p, bytes, as)) {
 		hk_os_unmap(p, bytes);
 		p = NULL;
 	}
@@ -144,7 +151,8 @@ static void unmap(void *p, size_t bytes)
 	hk_registry_note_gone();
 }
 
-void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
+/* `as`: what is to be in the entry. */
+static void *alloc(size_t size, size_t align, bool want_zero, const struct hk_huge *as, size_t *got)
 {
 	size_t bytes = hk_align_up(hk_max(size, 1), hk_os_page());
 	bool zero = true;
@@ -152,12 +160,12 @@ void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
 
 	if (bytes < size)
 		return NULL;
-	p = from_cache(bytes, align, want_zero, owner, &zero, &bytes);
+	p = from_cache(bytes, align, want_zero, as, &zero, &bytes);
 	if (p == NULL)
-		p = map_new(bytes, align, owner);
+		p = map_new(bytes, align, as);
 	if (p == NULL) { /* what is cached may stand in the way */
 		hk_huge_reclaim();
-		p = map_new(bytes, align, owner);
+		p = map_new(bytes, align, as);
 	}
 	if (p == NULL)
 		return NULL;
@@ -165,6 +173,29 @@ void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
 	/* to clear it, not to give it back: pages that are not there need not be written */
 	if (want_zero && !zero && !hk_os_purge(p, bytes))
 		memset(p, 0, bytes);
+	*got = bytes;
+	return p;
+}
+
+void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner)
+{
+	const struct hk_huge as = { .owner = owner, .state = HK_HUGE_LIVE };
+	size_t got;
+
+	return alloc(size, align, want_zero, &as, &got);
+}
+
+void *hk_huge_alloc_hardened(size_t size, size_t align, uint32_t owner)
+{
+	const struct hk_huge as = { .owner = owner, .state = HK_HUGE_LIVE, .hardened = true };
+	size_t got, tail = hk_harden_tail();
+	void *p;
+
+	if (size > SIZE_MAX - tail)
+		return NULL;
+	p = alloc(size + tail, align, true, &as, &got);
+	if (p != NULL)
+		hk_harden_seal(p, got);
 	return p;
 }
 
@@ -178,7 +209,7 @@ size_t hk_huge_usable(const void *p, uint32_t *owner)
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
-		bytes = e->bytes;
+		bytes = usable_of(e);
 		*owner = e->owner;
 	}
 	hk_registry_unlock();
@@ -223,6 +254,68 @@ static void retire(void *p, size_t bytes, bool listed)
 	hk_release_check(bytes); /* live has fallen, and the bound with it */
 }
 
+/* One that is in quarantine, by lot; NULL: none. */
+static struct hk_huge *draw(void)
+{
+	uint64_t random = hk_os_random();
+	struct hk_huge *drawn = NULL;
+	uint32_t seen = 0;
+
+	for (uint32_t i = 0; i < kept.count; i++) {
+		struct hk_huge *e = kept_entry(i);
+
+		if (e->state == HK_HUGE_CACHED && e->hardened &&
+		    hk_harden_random(&random) % ++seen == 0)
+			drawn = e;
+	}
+	return drawn;
+}
+
+/* HU2: one range at a time leaves the quarantine, and the process, until there is room for p. */
+static void make_room(const void *p)
+{
+	struct hk_huge *drawn;
+
+	hk_registry_lock();
+	while (!may_keep(hk_registry_find(p)) && (drawn = draw()) != NULL) {
+		struct hk_huge entry = *drawn;
+
+		drop(drawn);
+		hk_registry_remove(drawn, true);
+		hk_registry_note_leaving();
+		hk_registry_unlock();
+		unmap((void *)entry.address, entry.bytes);
+		hk_registry_lock();
+	}
+	hk_registry_unlock();
+}
+
+/* Into the quarantine: guarded, and so without pages; unmapped where there are no guards. */
+static void bury(void *p, size_t bytes)
+{
+	bool stays = hk_os_guard(p, bytes);
+	struct hk_huge *e;
+
+	count_out(-(int64_t)bytes);
+	if (stays)
+		make_room(p);
+	hk_registry_lock();
+	e = hk_registry_find(p);
+	stays = stays && may_keep(e);
+	if (stays) {
+		e->state = HK_HUGE_CACHED;
+		e->zero = e->dirty = false;
+		keep(e);
+	} else {
+		hk_registry_remove(e, true);
+		hk_registry_note_leaving();
+	}
+	hk_registry_unlock();
+	if (!stays)
+		unmap(p, bytes);
+	hk_release_check(bytes);
+}
+
 void hk_huge_explain(const void *p, struct hk_offence where)
 {
 	const struct hk_huge *e;
@@ -237,9 +330,9 @@ void hk_huge_explain(const void *p, struct hk_offence where)
 	hk_registry_unlock();
 	if (around.state == HK_HUGE_LIVE)
 		hk_die(where, "%p is %zu bytes into a block of %zu bytes", p,
-		       (size_t)((uintptr_t)p - around.address), around.bytes);
+		       (size_t)((uintptr_t)p - around.address), usable_of(&around));
 	if (around.address == (uintptr_t)p && around.bytes != 0)
-		freed = around.bytes;
+		freed = usable_of(&around);
 	if (freed != 0)
 		hk_die(where, "%p (%zu bytes) is already free", p, freed);
 	if (around.bytes != 0)
@@ -250,20 +343,25 @@ void hk_huge_free(void *p, struct hk_offence where)
 {
 	struct hk_huge *e;
 	size_t bytes = 0;
-	bool listed = false;
+	bool listed = false, hardened = false;
 
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
 		bytes = e->bytes;
+		hardened = e->hardened;
+		if (hardened)
+			hk_harden_verify(p, usable_of(e), where);
 		e->state = HK_HUGE_RETIRING;
-		listed = may_keep(e);
+		listed = !hardened && may_keep(e);
 		if (listed)
 			keep(e);
 	}
 	hk_registry_unlock();
 	if (bytes == 0)
 		hk_huge_explain(p, where); /* two threads free it at once */
+	else if (hardened)
+		bury(p, bytes);
 	else
 		retire(p, bytes, listed);
 }
@@ -289,13 +387,14 @@ static char *move_and_grow(void *from, size_t from_bytes, size_t bytes)
 void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t owner)
 {
 	size_t bytes = hk_align_up(size, hk_os_page());
+	const struct hk_huge as = { .owner = owner, .state = HK_HUGE_LIVE };
 	char *p;
 
 	if (bytes < size)
 		return NULL;
 	hk_registry_lock();
 	p = move_and_grow(from, from_bytes, bytes);
-	if (p != NULL && !enter(p, bytes, owner)) {
+	if (p != NULL && !enter(p, bytes, &as)) {
 		move_back(from, from_bytes, p, bytes);
 		p = NULL;
 	}
@@ -305,13 +404,28 @@ void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t own
 	return p;
 }
 
-void *hk_huge_resize(void *p, size_t size)
+/* The mapping of e gets another length, and perhaps place; a tail goes with its end. */
+static void *remap(const struct hk_huge *e, size_t bytes)
 {
-	size_t bytes = hk_align_up(size, hk_os_page());
+	void *p = (void *)e->address, *moved;
+
+	if (bytes == e->bytes)
+		return p;
+	if (!e->hardened)
+		return hk_os_remap(p, e->bytes, bytes, true);
+	hk_harden_unseal(p, e->bytes);
+	moved = hk_os_remap(p, e->bytes, bytes, true);
+	hk_harden_seal(moved != NULL ? moved : p, moved != NULL ? bytes : e->bytes);
+	return moved;
+}
+
+void *hk_huge_resize(void *p, size_t size, struct hk_offence where)
+{
+	size_t bytes = 0;
 	struct hk_huge *e, entry;
 	void *moved = NULL;
 
-	if (bytes < size)
+	if (size > PTRDIFF_MAX)
 		return NULL;
 	/* With the lock: somebody else may get the old address as soon as the pages have left it. The
 	 * entry's own place in the table is free again, so it can't be refused. */
@@ -319,7 +433,10 @@ void *hk_huge_resize(void *p, size_t size)
 	e = hk_registry_find(p);
 	if (e != NULL && e->state == HK_HUGE_LIVE) {
 		entry = *e;
-		moved = bytes == e->bytes ? p : hk_os_remap(p, e->bytes, bytes, true);
+		if (e->hardened)
+			hk_harden_verify(p, usable_of(e), where);
+		bytes = hk_align_up(size + (e->hardened ? hk_harden_tail() : 0), hk_os_page());
+		moved = remap(e, bytes);
 	}
 	if (moved != NULL) {
 		count_out((int64_t)bytes - (int64_t)entry.bytes);
@@ -495,7 +612,8 @@ static bool visit_live(struct hk_huge *e, void *arg)
 {
 	struct visit *v = arg;
 
-	return e->state == HK_HUGE_LIVE && !v->fn((void *)e->address, e->bytes, e->owner, v->arg);
+	return e->state == HK_HUGE_LIVE &&
+	       !v->fn((void *)e->address, usable_of(e), e->owner, v->arg);
 }
 
 bool hk_huge_walk(bool (*fn)(void *p, size_t bytes, uint32_t owner, void *arg), void *arg)

@@ -8,6 +8,8 @@
  *             HU2 kept address space is at most HUGE_KEEP, in at most HK_HUGE_RANGES ranges, and
  *                 exactly those are listed beside the registry
  *             HU3 dirty cached bytes are part of D
+ *             HU4 a cached hardened range is guarded, and never used again: it is the quarantine of
+ *                 huge blocks, out of which one at random goes when HU2 wants it
  * Threads:    any.
  * Locks:      takes HK_RANK_HUGE; inside it the kernel is asked for mappings, which no fork may find
  *             without an entry, and moves blocks. Purging and unmapping are outside.
@@ -20,6 +22,8 @@
 /* `owner`: a first-class heap's id, or 0. align: a power of two up to HK_MAX_ALIGN. The block's
  * bytes are zero when want_zero. */
 void *hk_huge_alloc(size_t size, size_t align, bool want_zero, uint32_t owner);
+/* A hardened one (harden.h); its bytes are zero. */
+void *hk_huge_alloc_hardened(size_t size, size_t align, uint32_t owner);
 /* Usable bytes and owner of the live block at p; 0: there is none. */
 size_t hk_huge_usable(const void *p, uint32_t *owner);
 /* Frees the live block at p. */
@@ -30,7 +34,7 @@ void hk_huge_explain(const void *p, struct hk_offence where);
  * NULL: refused, and the range is as before. */
 void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t owner);
 /* Resizes, moving pages instead of bytes; NULL: refused, and the block is as before. */
-void *hk_huge_resize(void *p, size_t size);
+void *hk_huge_resize(void *p, size_t size, struct hk_offence where);
 /* Frees all blocks of a first-class heap. */
 void hk_huge_free_all(uint32_t owner);
 /* Purges one dirty cached range, and keeps its addresses; returns its bytes. */

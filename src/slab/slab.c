@@ -2,6 +2,15 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "slab/slab.h"
 
+#include "slab/hard_slab.h" /* hk_hard_slab_check */
+
+static uint32_t word_of(const struct hk_slab *s, uint32_t owner)
+{
+	bool hardened = (s->flags & HK_SLAB_HARDENED) != 0;
+
+	return hk_word_slab(owner, s->bin) | (hardened ? HK_WORD_HARDENED : 0);
+}
+
 struct hk_slab *hk_slab_make(unsigned bin, uint32_t owner, hk_unit unit, bool zero)
 {
 	struct hk_slab *s = (struct hk_slab *)(void *)hk_unit_meta(unit)->upper;
@@ -31,7 +40,7 @@ void hk_slab_set_owner(struct hk_slab *s, uint32_t owner)
 {
 	atomic_store_explicit(&s->owner, owner, memory_order_release);
 	for (uint32_t i = 0; i < s->units; i++)
-		hk_page_set(s->unit + i, hk_word_slab(owner, s->bin));
+		hk_page_set(s->unit + i, word_of(s, owner));
 }
 
 uint32_t hk_slab_unmake(struct hk_slab *s)
@@ -175,8 +184,12 @@ void hk_slab_check(const struct hk_slab *s)
 
 	hk_walk(S1, s->used + s->free_blocks + s->mail_blocks == s->carved);
 	hk_walk(S1, s->carved <= s->capacity);
-	check_list(s, s->free, s->free_blocks);
-	check_list(s, s->mail, s->mail_blocks);
+	if ((s->flags & HK_SLAB_HARDENED) != 0) {
+		hk_hard_slab_check(s);
+	} else {
+		check_list(s, s->free, s->free_blocks);
+		check_list(s, s->mail, s->mail_blocks);
+	}
 	for (uint32_t i = 0; i < s->units; i++)
-		hk_walk(S3, hk_page_word(s->unit + i) == hk_word_slab(owner, s->bin));
+		hk_walk(S3, hk_page_word(s->unit + i) == word_of(s, owner));
 }

@@ -5,8 +5,9 @@
 /* BOX slab - a run of units that holds blocks of one class and has one owner heap.
  * Owns:       struct hk_slab; which of its blocks are out.          Not: the lists of a heap.
  * Invariants: S1 used + free_blocks + mail_blocks == carved <= capacity
- *             S2 free holds free_blocks blocks, and mail mail_blocks; both end at HK_END
- *             S3 every page-map word of its units is (owner, bin)
+ *             S2 free holds free_blocks blocks, and mail mail_blocks; both end at HK_END; hardened
+ *                slabs have no lists (HD2)
+ *             S3 every page-map word of its units is (owner, bin), and says whether it is hardened
  * Threads:    [heap] fields under the owner heap's lock; owner and remote as they say.
  * Locks:      takes none; called with the owner heap's lock held, unless a function says otherwise.
  * Fails:      aborts with a message when the program has damaged a list.
@@ -18,6 +19,8 @@
 #include "slab/block.h"
 #include "slab/class.h"
 #include "superslab/arena.h"
+
+struct hk_hard_slab;
 
 struct hk_slab {
 	struct hk_slab *next, *prev;       /* in one of its heap's lists [heap] */
@@ -35,15 +38,16 @@ struct hk_slab {
 	_Atomic uint32_t owner; /* heap id [release under both heaps' locks, any acquire] */
 	alignas(64) _Atomic uint64_t remote; /* see remote.h [any rel/acq] */
 	struct hk_slab *mail_next;           /* [holder of the token] */
+	struct hk_hard_slab *hard;           /* of a hardened slab, see hard_slab.h [const] */
 };
-static_assert(sizeof(struct hk_slab) <= 128 &&
-		      offsetof(struct hk_slab, mail_next) + 8 <= HK_UNIT_UPPER,
+static_assert(sizeof(struct hk_slab) <= 128 && offsetof(struct hk_slab, hard) + 8 <= HK_UNIT_UPPER,
 	      "fits the upper part of a unit's record");
 
 enum {
 	HK_SLAB_PARTIAL = 1, /* in its class's partial list; else in the full list */
 	HK_SLAB_ZERO = 2,    /* the part that is not carved yet is zero */
 	HK_SLAB_IDLE = 4,    /* empty, kept by its heap, and counted in D */
+	HK_SLAB_HARDENED = 8,
 };
 
 /* The slab that a unit with a slab's word belongs to. Any thread. */

@@ -2,8 +2,11 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "slab/span.h"
 
+#include <string.h>
+
 #include "base/check.h"
 #include "base/tele.h"
+#include "os/os.h"
 #include "superslab/release.h" /* hk_out */
 
 static void count_out(int64_t units)
@@ -43,12 +46,59 @@ struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uin
 	s->unit = run.unit;
 	atomic_store_explicit(&s->units, units, memory_order_relaxed);
 	s->owner = owner;
+	atomic_store_explicit(&s->hardened, false, memory_order_relaxed);
 	mark_inside(run.unit + 1, units - 1);
 	hk_span_mark(s, true);
 	count_out(units);
 	HK_TELE(span, lifo_miss, 1);
 	*zero = run.zero;
 	return s;
+}
+
+void hk_span_harden(struct hk_span *s)
+{
+	hk_harden_seal(hk_arena_address(s->unit), hk_span_bytes(s));
+	atomic_store_explicit(&s->hardened, true, memory_order_relaxed);
+}
+
+void hk_span_bury(struct hk_span *s, struct hk_offence where)
+{
+	char *p = hk_arena_address(s->unit);
+	size_t bytes = hk_span_bytes(s);
+
+	if (HK_UNLIKELY(!hk_span_claim(s)))
+		hk_die(where, "%p (%zu bytes) is already free", (void *)p, hk_span_usable(s));
+	/* only now: who comes second must not look at what is guarded by then */
+	hk_harden_verify(p, hk_span_usable(s), where);
+	mark_free(s->unit + 1, hk_span_units(s) - 1);
+	count_out(-(int64_t)hk_span_units(s));
+	s->dirty = false;
+	s->guarded = hk_os_guard(p, bytes);
+	if (s->guarded)
+		return;
+	hk_harden_unseal(p, bytes);
+	if (!hk_os_purge(p, bytes)) {
+		memset(p, 0, bytes);
+		s->dirty = true;
+	}
+}
+
+void hk_span_exhume(struct hk_span *s)
+{
+	struct hk_run run = { .unit = s->unit, .units = hk_span_units(s) };
+	char *p = hk_arena_address(s->unit);
+	size_t bytes = hk_span_bytes(s);
+
+	if (s->guarded && !hk_os_unguard(p, bytes))
+		return; /* lost: but who touches it faults for ever */
+	if (!s->guarded && !hk_harden_is_zero(p, bytes))
+		hk_die((struct hk_offence){ "free", NULL },
+		       "block %p (%zu bytes) was freed twice or written after free", (void *)p,
+		       hk_span_usable(s));
+	if (s->dirty)
+		hk_pool_give(run.unit, run.units, run.units);
+	else
+		hk_pool_give_purged(&run, HK_PURGED_ZERO);
 }
 
 static void leave(const struct hk_span *s)

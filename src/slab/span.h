@@ -7,6 +7,7 @@
  * Invariants: SP1 a live span's words are SPAN, then SPAN_INSIDE for its other units
  *             SP2 a cached span's first word is FREE | WAS_SPAN: a second free is seen at once
  *             SP3 the units in a BigCache are at most its limit
+ *             SP4 a buried span's words are those of a cached one, and it is in no cache
  * Threads:    a span may be freed by any thread. Its first word is set by a release, for walks, and
  *             from live to free by a compare-and-swap: of two frees at once, one fails. A BigCache
  *             belongs to the thread that runs its heap.
@@ -18,6 +19,7 @@
  * out; its limit is a grant, as the bins' limits are. */
 #include "base/base.h"
 #include "base/tele.h"
+#include "slab/harden.h"
 #include "superslab/arena.h"
 #include "superslab/pool.h"
 
@@ -26,6 +28,8 @@ struct hk_span {
 	hk_unit unit;                /* [const] */
 	_Atomic uint32_t units;      /* [whoever owns the block writes, walks read, relaxed] */
 	uint32_t owner;              /* id of a first-class heap, or 0 [const] */
+	_Atomic bool hardened;       /* it has a tail behind its usable bytes (harden.h) [const] */
+	bool guarded, dirty;         /* of a buried one [whoever buries it] */
 };
 static_assert(sizeof(struct hk_span) <= HK_UNIT_UPPER, "fits the upper part of a unit's record");
 
@@ -52,6 +56,17 @@ HK_INLINE size_t hk_span_bytes(const struct hk_span *s)
 	return (size_t)hk_span_units(s) << HK_UNIT_SHIFT;
 }
 
+/* What the caller may write to. */
+HK_INLINE bool hk_span_is_hardened(const struct hk_span *s)
+{
+	return atomic_load_explicit(&((struct hk_span *)(uintptr_t)s)->hardened,
+				    memory_order_relaxed);
+}
+HK_INLINE size_t hk_span_usable(const struct hk_span *s)
+{
+	return hk_span_bytes(s) - (hk_span_is_hardened(s) ? hk_harden_tail() : 0);
+}
+
 /* The span that a SPAN_INSIDE unit belongs to. */
 struct hk_span *hk_span_around(hk_unit unit);
 
@@ -73,6 +88,14 @@ HK_INLINE bool hk_span_claim(const struct hk_span *s)
 void hk_span_give(struct hk_span *s);
 /* The same, when none of its pages are there any more. */
 void hk_span_give_empty(struct hk_span *s);
+
+/* Makes a span that was just taken a hardened one: canary and guard. */
+void hk_span_harden(struct hk_span *s);
+/* Frees a hardened span without giving it back: its pages are gone, and guarded where there are
+ * guards. Aborts when its canary is damaged, or another thread frees it at the same time. */
+void hk_span_bury(struct hk_span *s, struct hk_offence where);
+/* A buried one goes to the pool. Aborts when it was written to. */
+void hk_span_exhume(struct hk_span *s);
 
 /* SP1, SP2: the first word, by whether the program has it. */
 HK_INLINE void hk_span_mark(const struct hk_span *s, bool live)
@@ -109,8 +132,8 @@ HK_INLINE struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t un
 	return s;
 }
 
-/* Into it, when s is claimed; spans that must leave for it go to the pool, *gave is their bytes. false:
- * s is larger than
+/* Into it, when s is claimed; spans that must leave for it go to the pool, *gave is their bytes.
+ * false: s is larger than
  * the limit, and still the caller's. */
 HK_INLINE bool hk_bigcache_push(struct hk_bigcache *cache, struct hk_span *s, size_t *gave)
 {

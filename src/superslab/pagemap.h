@@ -13,7 +13,7 @@
  * Locks:      none here: the pool's for units in the pool, the heap's for its slabs.
  * Fails:      never: any address may be looked up.
  *
- *   slab unit    [31..11] owner id 8 … 2^21-2   [10..4] bin 1 … 127   [3..0] 0
+ *   slab unit    [31..11] owner id 8 … 2^21-2   [10..4] bin 1 … 127   [3..1] 0   [0] hardened
  *   other unit   [31..11] kind 1 … 3            [10..0] the kind's own
  *   not ours     0
  *
@@ -47,6 +47,10 @@ static_assert((unsigned)HK_KINDS <= HK_FIRST_ID, "kinds and heap ids share a fie
 /* In the child of a fork, while it looks for units that nobody holds: this one is held. */
 #define HK_WORD_MARK 8u
 
+/* Of a slab's word: its blocks are hardened. Such a slab is a direct heap's, so the word never meets
+ * its owner's id in a thread's front. */
+#define HK_WORD_HARDENED 1u
+
 extern HK_HIDDEN _Atomic uint32_t hk_page_map[HK_MAP_UNITS];
 extern HK_HIDDEN uintptr_t hk_arena_base; /* 0 until the first growth, then constant */
 
@@ -61,6 +65,7 @@ HK_INLINE uint32_t hk_word_slab(uint32_t id, unsigned bin)
 /* Owner id of a slab's word, else a kind (< HK_FIRST_ID). */
 HK_INLINE uint32_t hk_word_id(uint32_t word) { return word >> HK_WORD_ID_SHIFT; }
 HK_INLINE unsigned hk_word_bin(uint32_t word) { return (word >> HK_WORD_BIN_SHIFT) & 127u; }
+HK_INLINE bool hk_word_is_hardened(uint32_t word) { return (word & HK_WORD_HARDENED) != 0; }
 HK_INLINE bool hk_word_is_slab(uint32_t word) { return hk_word_id(word) >= HK_FIRST_ID; }
 
 HK_INLINE uint32_t hk_page_word(hk_unit unit)

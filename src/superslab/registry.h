@@ -27,6 +27,7 @@ struct hk_huge {
 	uint8_t state;      /* enum hk_huge_state */
 	bool zero;          /* cached: every byte is zero */
 	bool dirty;         /* cached: counted in D */
+	bool hardened;      /* it has a tail (slab/harden.h); cached: in quarantine, not for use */
 	uint64_t purged_at; /* cached and zero: coarse ns */
 };
 

@@ -18,7 +18,7 @@ static unsigned range_count;
 static size_t mapped, peak, purged, limit = SIZE_MAX;
 static size_t page = 4096;
 static unsigned cpus = 2;
-static bool secure, refuse;
+static bool secure, refuse, no_guards;
 static uint64_t seed = 0x5eed;
 static unsigned fail_after, fail_every, since_failure, taken_calls;
 static struct hk_fake_counts counts;
@@ -346,6 +346,47 @@ bool hk_os_populate(void *addr, size_t bytes)
 	return true;
 }
 
+static bool protect(const char *call, void *addr, size_t bytes, int how)
+{
+	bool done;
+	int saved;
+
+	enter(&saved);
+	check_mapped(call, addr, bytes);
+	if (how == PROT_NONE)
+		counts.guard++;
+	else
+		counts.unguard++;
+	done = madvise(addr, bytes, MADV_DONTNEED) == 0 &&
+	       mprotect(addr, bytes, how) == 0;
+	leave(saved);
+	return done;
+}
+
+bool hk_os_guard(void *addr, size_t bytes)
+{
+	return !no_guards && protect("guard", addr, bytes, PROT_NONE);
+}
+
+/* What was not guarded keeps its contents: the tests do not mix. */
+bool hk_os_unguard(void *addr, size_t bytes)
+{
+	return protect("unguard", addr, bytes, PROT_READ | PROT_WRITE);
+}
+
+bool hk_os_has_guards(void) { return !no_guards; }
+
+uint64_t hk_os_random(void)
+{
+	uint64_t word;
+	int saved;
+
+	enter(&saved);
+	word = seed = seed * 6364136223846793005u + 1442695040888963407u;
+	leave(saved);
+	return word;
+}
+
 uint64_t hk_os_now_ns(void) { return atomic_load(&hk_fake_now); }
 uint64_t hk_os_seed(void) { return seed; }
 bool hk_os_is_secure(void) { return secure; }
@@ -404,7 +445,7 @@ struct hk_os_counts hk_os_counts(void)
 void hk_fake_reset(void)
 {
 	fail_after = fail_every = since_failure = taken_calls = 0;
-	refuse = secure = false;
+	refuse = secure = no_guards = false;
 	limit = SIZE_MAX;
 	cpus = 2;
 	seed = 0x5eed;
@@ -423,6 +464,7 @@ void hk_fake_fail_every(unsigned n)
 }
 
 void hk_fake_refuse_purge(bool no) { refuse = no; }
+void hk_fake_no_guards(bool none) { no_guards = none; }
 void hk_fake_taken(unsigned calls) { taken_calls = calls; }
 void hk_fake_limit(size_t bytes) { limit = bytes; }
 

@@ -20,6 +20,8 @@ void hk_fake_fail_after(unsigned n);
 void hk_fake_fail_every(unsigned n);
 /* hk_os_purge says no. */
 void hk_fake_refuse_purge(bool refuse);
+/* No guards, as before Linux 6.13; at first there are. A guarded page is one that is protected. */
+void hk_fake_no_guards(bool none);
 /* The next calls of hk_os_map_at find the range taken. */
 void hk_fake_taken(unsigned calls);
 /* Memory that may be mapped at the same time; SIZE_MAX at first. */
@@ -39,6 +41,7 @@ void hk_fake_advance_ms(uint64_t ms);
 
 struct hk_fake_counts {
 	unsigned map, map_at, unmap, remap, purge, purge_lazily, populate, wait, wake, failed;
+	unsigned guard, unguard;
 };
 struct hk_fake_counts hk_fake_counts(void);
 

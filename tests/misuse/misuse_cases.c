@@ -31,14 +31,14 @@ T_NOINLINE void *mistake_malloc(size_t n)
 	return p;
 }
 
-static T_NOINLINE void *mistake_realloc(void *p, size_t n)
+T_NOINLINE void *mistake_realloc(void *p, size_t n)
 {
 	p = T_REALLOC(p, n);
 	STAY();
 	return p;
 }
 
-static T_NOINLINE size_t mistake_usable(void *p)
+T_NOINLINE size_t mistake_usable(void *p)
 {
 	size_t n = T_USABLE(p);
 
@@ -46,7 +46,7 @@ static T_NOINLINE size_t mistake_usable(void *p)
 	return n;
 }
 
-static T_NOINLINE void mistake_free_sized(void *p, size_t n)
+T_NOINLINE void mistake_free_sized(void *p, size_t n)
 {
 	T_FREE_SIZED(p, n);
 	STAY();
@@ -283,10 +283,13 @@ int main(int argc, char **argv)
 			printf("%s\n", cases[i].name);
 		for (size_t i = 0; i < misuse_list_count; i++)
 			printf("%s\n", misuse_list_cases[i].name);
+		for (size_t i = 0; i < misuse_hardened_count; i++)
+			printf("%s\n", misuse_hardened_cases[i].name);
 		return 0;
 	}
 	if (!run(argv[1], cases, T_COUNT(cases)) &&
-	    !run(argv[1], misuse_list_cases, misuse_list_count))
+	    !run(argv[1], misuse_list_cases, misuse_list_count) &&
+	    !run(argv[1], misuse_hardened_cases, misuse_hardened_count))
 		return 2;
 	return 0;
 }

@@ -11,11 +11,35 @@
 
 #define TWICE 3 /* exit status: a block was handed out while it was live */
 
+#define MOST 20000
+
+static size_t enough(size_t size)
+{
+	size_t count = 8 * T_MiB / size;
+
+	return count > 3000 ? 3000 : count < 6 ? 6 : count;
+}
+
+void mistake_turn_over(size_t size)
+{
+	static void *got[MOST];
+	size_t count = 2 * enough(size) + 40;
+
+	for (unsigned round = 0; round < 2; round++) {
+		for (size_t i = 0; i < count; i++) {
+			got[i] = mistake_malloc(size);
+			t_need(got[i] != NULL);
+		}
+		for (size_t i = 0; i < count && round == 0; i++)
+			mistake_free(got[i]);
+	}
+}
+
 /* Allocates until hakmem notices, or until it is clear that it never will. The blocks are written to,
- * as a program would, and none may come twice. */
+ * as a program would, and none may come twice. A quarantine keeps the block back: so then they are
+ * freed, and more allocated. */
 static void allocate_on(size_t size, size_t count)
 {
-	enum { MOST = 20000 };
 	static void *got[MOST];
 
 	if (count > MOST)
@@ -28,13 +52,9 @@ static void allocate_on(size_t size, size_t count)
 			if (got[j] == got[i])
 				_exit(TWICE);
 	}
-}
-
-static size_t enough(size_t size)
-{
-	size_t count = 8 * T_MiB / size;
-
-	return count > 3000 ? 3000 : count < 6 ? 6 : count;
+	for (size_t i = 0; i < count; i++)
+		mistake_free(got[i]);
+	mistake_turn_over(size);
 }
 
 /* ---- Twice by the same thread ---- */
@@ -279,15 +299,16 @@ static void overflow(size_t size)
 		t_need(p[i] != NULL);
 	}
 	for (size_t i = 0; i < N; i++)
-		for (size_t j = 0; j < N; j++)
-			if (p[j] == p[i] + T_USABLE(p[i])) {
-				size_t n = T_USABLE(p[i]);
+		for (size_t j = 0; j < N; j++) {
+			size_t apart = (size_t)(p[j] - p[i]), n = T_USABLE(p[i]);
 
-				mistake_free(p[j]);
-				memset(t_launder(p[i]), 0x42, n + 16);
-				allocate_on(size, enough(size));
-				return;
-			}
+			if (apart != n && apart != n + 8) /* a canary between them */
+				continue;
+			mistake_free(p[j]);
+			memset(t_launder(p[i]), 0x42, apart + 16);
+			allocate_on(size, enough(size));
+			return;
+		}
 	_exit(4); /* no two blocks are neighbours: the test says nothing */
 }
 

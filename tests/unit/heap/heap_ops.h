@@ -7,6 +7,7 @@
 #include "debug/check_heaps.h"
 #include "fake_os.h"
 #include "heap/heap.h"
+#include "heap/quarantine.h"
 #include "superslab/pool.h"
 #include "superslab/release.h"
 #include "unit.h"
@@ -94,6 +95,8 @@ static inline void h_check(void)
 			d += h->warm[i].dirty ? (int64_t)HK_UNIT_BYTES : 0;
 		for (unsigned bin = 1; bin < HK_BINS; bin++)
 			d += h_idle_bytes(&h->class[bin].partial);
+		if (h->hardened)
+			d += (int64_t)h->quarantine->bytes - h->held_unsaid;
 		granted += (int64_t)(h->granted + h->bigcache.limit * HK_UNIT_BYTES);
 	}
 	t_equal(d, atomic_load(&hk_dirty));

@@ -7,6 +7,7 @@
 
 #include "base/options.h"
 #include "fake_os.h"
+#include "slab/harden.h"
 #include "superslab/pool.h"
 #include "superslab/registry.h"
 #include "superslab/release.h"
@@ -203,18 +204,18 @@ static void resize(void)
 	char *p = alloc(10 * T_MiB), *q;
 
 	t_fill(p, 10 * T_MiB, 5);
-	q = hk_huge_resize(p, 30 * T_MiB - 5);
+	q = hk_huge_resize(p, 30 * T_MiB - 5, where);
 	t_need(q != NULL);
 	t_equal(usable(q), 30 * T_MiB);
 	t_check(t_holds(q, 10 * T_MiB, 10 * T_MiB, 5) && t_is_zero(q + 10 * T_MiB, 20 * T_MiB));
 	t_check(q == p || usable(p) == 0);
 	t_equal(atomic_load(&hk_out), 30 * T_MiB);
-	p = hk_huge_resize(q, 4 * T_MiB);
+	p = hk_huge_resize(q, 4 * T_MiB, where);
 	t_check(p == q && t_holds(p, 4 * T_MiB, 10 * T_MiB, 5));
 	t_equal(hk_fake_mapped(), 4 * T_MiB);
 	t_equal(atomic_load(&hk_out), 4 * T_MiB);
-	t_check(hk_huge_resize(p, 4 * T_MiB - 1) == p);
-	t_check(hk_huge_resize(p, SIZE_MAX) == NULL);
+	t_check(hk_huge_resize(p, 4 * T_MiB - 1, where) == p);
+	t_check(hk_huge_resize(p, SIZE_MAX, where) == NULL);
 	t_equal(usable(p), 4 * T_MiB);
 }
 
@@ -224,12 +225,12 @@ static void refused_resize(void)
 
 	t_fill(p, 10 * T_MiB, 5);
 	hk_fake_fail_after(1);
-	t_check(hk_huge_resize(p, 30 * T_MiB) == NULL);
+	t_check(hk_huge_resize(p, 30 * T_MiB, where) == NULL);
 	t_equal(usable(p), 10 * T_MiB); /* HU1: as before */
 	t_check(t_holds(p, 10 * T_MiB, 10 * T_MiB, 5));
 	t_equal(atomic_load(&hk_out), 10 * T_MiB);
 	t_equal(hk_huge_count().live_blocks, 1);
-	t_check(hk_huge_resize(p, 5 * T_MiB) == p);
+	t_check(hk_huge_resize(p, 5 * T_MiB, where) == p);
 	hk_huge_free(p, where);
 }
 
@@ -352,7 +353,104 @@ static void free_all_of_an_owner(void)
 	t_equal(hk_huge_count().live_bytes, 10 * T_MiB);
 }
 
+static char *hardened(size_t bytes)
+{
+	char *p = hk_huge_alloc_hardened(bytes, 16, 0);
+
+	t_need(p != NULL);
+	t_check(usable(p) >= bytes && t_is_zero(p, usable(p)));
+	memset(p + usable(p) - 1000, 1, 1000);
+	return p;
+}
+
+static void damage_and_free(void *p)
+{
+	((char *)p)[usable(p)] ^= 1;
+	hk_huge_free(p, where);
+}
+
+static void damage_and_resize(void *p)
+{
+	((char *)p)[usable(p)] ^= 1;
+	hk_huge_resize(p, 30 * T_MiB, where);
+}
+
+static void touch(void *p) { *(volatile char *)p = 1; }
+
+/* The tail goes with the end, wherever that goes; what is cut off or moved from is gone. */
+static void hardened_tail(void)
+{
+	char *p, *q;
+	struct u_end end;
+
+	hk_harden_init();
+	p = hardened(10 * T_MiB - hk_harden_tail());
+	t_equal(usable(p), 10 * T_MiB - 4096 - 8);
+	t_check(u_dies(damage_and_free, p, "overflow behind block"));
+	t_check(u_dies(damage_and_resize, p, "overflow behind block"));
+	u_child(touch, p + 10 * T_MiB - 1, &end);
+	t_check(end.status != 0);
+	q = hk_huge_resize(p, 30 * T_MiB, where);
+	t_need(q != NULL);
+	t_check(usable(q) >= 30 * T_MiB);
+	t_equal(q[10 * T_MiB - 4096 - 9], 1);
+	t_check(t_is_zero(q + 10 * T_MiB - 4096 - 8, 20 * T_MiB));
+	t_check(u_dies(damage_and_free, q, "overflow behind block"));
+	p = hk_huge_resize(q, 4 * T_MiB, where);
+	t_need(p != NULL);
+	t_check(u_dies(damage_and_free, p, "overflow behind block"));
+	hk_fake_limit(hk_fake_mapped());
+	t_check(hk_huge_resize(p, 50 * T_MiB, where) == NULL);
+	t_check(u_dies(damage_and_free, p, "overflow behind block")); /* sealed again */
+	hk_huge_free(p, where);
+	hk_huge_trim();
+	t_equal(hk_fake_mapped(), 0);
+}
+
+/* HU4: not used again, no pages, and no more than other ranges. */
+static void hu4_quarantine(void)
+{
+	struct u_end end;
+	char *p;
+
+	hk_harden_init();
+	for (unsigned i = 0; i < 3 * HK_HUGE_RANGES; i++) {
+		p = hardened(T_MiB);
+		hk_huge_free(p, where);
+		t_check_at(hk_huge_count().cached_bytes <= HK_HUGE_RANGES * (T_MiB + 8192), i);
+		t_check_at(hk_huge_count().cached_bytes >= hk_min(i + 1, HK_HUGE_RANGES) * T_MiB,
+			   i);
+	}
+	t_equal(hk_huge_count().dirty_bytes, 0);
+	p = hardened(T_MiB);
+	hk_huge_free(p, where);
+	u_child(touch, p, &end);
+	t_check(end.status != 0);
+	t_check(alloc(T_MiB) != p && hardened(T_MiB) != p);
+	set("HUGE_KEEP", "0");
+	hk_huge_free(hardened(T_MiB), where);
+	t_equal(hk_huge_count().cached_bytes, 0);
+	t_equal(atomic_load(&hk_dirty), 0);
+}
+
+/* Without guards a freed one is unmapped at once. */
+static void hardened_without_guards(void)
+{
+	size_t mapped;
+	char *p;
+
+	hk_fake_no_guards(true);
+	hk_harden_init();
+	mapped = hk_fake_mapped();
+	p = hardened(T_MiB - 8);
+	t_equal(usable(p), T_MiB - 8);
+	t_check(u_dies(damage_and_free, p, "overflow behind block"));
+	hk_huge_free(p, where);
+	t_equal(hk_fake_mapped(), mapped);
+}
+
 U_MAIN(T_CASE(hu1_alloc_and_free), T_CASE(overflow), T_CASE(aligned), T_CASE(cache_fits),
        T_CASE(hu3_dirty), T_CASE(purge_refused_at_free), T_CASE(hu2_address_space), T_CASE(resize),
        T_CASE(take_over), T_CASE(earns), T_CASE(refused_resize), T_CASE(refused_map),
-       T_CASE(reclaim), T_CASE(refused_registry), T_CASE(messages), T_CASE(free_all_of_an_owner))
+       T_CASE(reclaim), T_CASE(refused_registry), T_CASE(messages), T_CASE(free_all_of_an_owner),
+       T_CASE(hardened_tail), T_CASE(hu4_quarantine), T_CASE(hardened_without_guards))
