@@ -41,7 +41,8 @@ void hk_heap_unlock_all(void)
 	hk_heap_table_unlock();
 }
 
-/* What says "free" and is in a hand; returns the bytes in the BigCache, which count as out. */
+/* What says "free" and is in a hand: whoever else comes to hold such units must mark them here. Returns
+ * the bytes in the BigCache, which count as out. */
 static size_t mark_held(const struct hk_heap *mine)
 {
 	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {

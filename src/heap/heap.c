@@ -51,12 +51,10 @@ static void enroll(struct hk_heap *h, enum hk_heap_kind kind)
 	h->lock.rank = HK_RANK_HEAP;
 	h->id = id;
 	h->kind = (uint8_t)kind;
-	if (kind == HK_HEAP_THREAD) {
-		for (uint32_t i = 0; i < HK_FACE_BINS; i++)
-			h->face.bin[i].head = HK_END;
-		for (uint32_t i = 0; i < HK_WAYS; i++)
-			h->way[i].chain.head = HK_END;
-	}
+	for (uint32_t i = 0; i < HK_FACE_BINS; i++)
+		h->face.bin[i].head = HK_END;
+	for (uint32_t i = 0; i < HK_WAYS; i++)
+		h->way[i].chain.head = HK_END;
 	atomic_store_explicit(&hk_heap_table[id], h, memory_order_release);
 	atomic_store_explicit(&table.ids, id + 1, memory_order_release);
 }
