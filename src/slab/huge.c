@@ -8,20 +8,10 @@
 #include "base/options.h"
 #include "os/os.h"
 #include "slab/harden.h"
+#include "slab/kept.h"
 #include "superslab/pool.h"
 #include "superslab/registry.h"
 #include "superslab/release.h"
-
-/* A cached range serves requests that waste at most a quarter of what they ask for. */
-#define FITS(have, want) ((have) >= (want) && (have) - (want) <= (want) / 4)
-
-/* The ranges that are kept; their entries are in the registry. [lock HUGE] */
-static struct {
-	uintptr_t address[HK_HUGE_RANGES];
-	uint32_t count;
-	size_t bytes;
-	uint32_t refaults; /* takes in a row of ranges that were purged a moment ago */
-} kept;
 
 static void count_out(int64_t bytes)
 {
@@ -33,48 +23,6 @@ static size_t usable_of(const struct hk_huge *e)
 	return e->bytes - (e->hardened ? hk_harden_tail() : 0);
 }
 
-static struct hk_huge *kept_entry(uint32_t i) { return hk_registry_find((void *)kept.address[i]); }
-
-static void keep(const struct hk_huge *e)
-{
-	kept.address[kept.count++] = e->address;
-	kept.bytes += e->bytes;
-}
-
-static void drop(const struct hk_huge *e)
-{
-	uint32_t i = 0;
-
-	while (kept.address[i] != e->address)
-		i++;
-	kept.address[i] = kept.address[--kept.count];
-	kept.bytes -= e->bytes;
-}
-
-/* The smallest cached range that fits. */
-static struct hk_huge *find_cached(size_t bytes, size_t align)
-{
-	struct hk_huge *best = NULL;
-
-	for (uint32_t i = 0; i < kept.count; i++) {
-		struct hk_huge *e = kept_entry(i);
-
-		if (e->state == HK_HUGE_CACHED && !e->hardened && FITS(e->bytes, bytes) &&
-		    (e->address & (align - 1)) == 0 && (best == NULL || e->bytes < best->bytes))
-			best = e;
-	}
-	return best;
-}
-
-/* As for units of the pool. */
-static void note_refault(const struct hk_huge *e)
-{
-	uint32_t units = (uint32_t)(e->bytes >> HK_UNIT_SHIFT);
-
-	if (e->purged_at != 0)
-		hk_release_note_refault(units, units, e->purged_at, &kept.refaults);
-}
-
 /* Makes a cached range live again; NULL when none fits. */
 static void *from_cache(size_t bytes, size_t align, bool want_zero, const struct hk_huge *as,
 			bool *zero, size_t *got)
@@ -83,11 +31,11 @@ static void *from_cache(size_t bytes, size_t align, bool want_zero, const struct
 	void *p = NULL;
 
 	hk_registry_lock();
-	e = find_cached(bytes, align);
+	e = hk_kept_find(bytes, align);
 	if (e != NULL) {
-		drop(e);
+		hk_kept_remove(e);
 		if (e->zero && !want_zero)
-			note_refault(e);
+			hk_kept_note_refault(e);
 		e->state = HK_HUGE_LIVE;
 		e->owner = as->owner;
 		e->hardened = as->hardened;
@@ -216,12 +164,6 @@ size_t hk_huge_usable(const void *p, uint32_t *owner)
 	return bytes;
 }
 
-/* The entry has just left the program's hands. Called with the registry locked. */
-static bool may_keep(const struct hk_huge *e)
-{
-	return kept.count < HK_HUGE_RANGES && kept.bytes + e->bytes <= hk_option(HK_OPT_HUGE_KEEP);
-}
-
 /* Dirty pages are kept while the bound has room for all of them, else the range alone is. `listed`: it
  * is among those that are kept. */
 static void retire(void *p, size_t bytes, bool listed)
@@ -235,7 +177,7 @@ static void retire(void *p, size_t bytes, bool listed)
 	hk_registry_lock();
 	e = hk_registry_find(p);
 	if (listed && !dirty && !gone)
-		drop(e);
+		hk_kept_remove(e);
 	listed = listed && (dirty || gone);
 	if (listed) {
 		e->state = HK_HUGE_CACHED;
@@ -254,33 +196,16 @@ static void retire(void *p, size_t bytes, bool listed)
 	hk_release_check(bytes); /* live has fallen, and the bound with it */
 }
 
-/* One that is in quarantine, by lot; NULL: none. */
-static struct hk_huge *draw(void)
-{
-	uint64_t random = hk_os_random();
-	struct hk_huge *drawn = NULL;
-	uint32_t seen = 0;
-
-	for (uint32_t i = 0; i < kept.count; i++) {
-		struct hk_huge *e = kept_entry(i);
-
-		if (e->state == HK_HUGE_CACHED && e->hardened &&
-		    hk_harden_random(&random) % ++seen == 0)
-			drawn = e;
-	}
-	return drawn;
-}
-
 /* HU2: one range at a time leaves the quarantine, and the process, until there is room for p. */
 static void make_room(const void *p)
 {
 	struct hk_huge *drawn;
 
 	hk_registry_lock();
-	while (!may_keep(hk_registry_find(p)) && (drawn = draw()) != NULL) {
+	while (!hk_kept_has_room(hk_registry_find(p)) && (drawn = hk_kept_draw()) != NULL) {
 		struct hk_huge entry = *drawn;
 
-		drop(drawn);
+		hk_kept_remove(drawn);
 		hk_registry_remove(drawn, true);
 		hk_registry_note_leaving();
 		hk_registry_unlock();
@@ -301,11 +226,11 @@ static void bury(void *p, size_t bytes)
 		make_room(p);
 	hk_registry_lock();
 	e = hk_registry_find(p);
-	stays = stays && may_keep(e);
+	stays = stays && hk_kept_has_room(e);
 	if (stays) {
 		e->state = HK_HUGE_CACHED;
 		e->zero = e->dirty = false;
-		keep(e);
+		hk_kept_add(e);
 	} else {
 		hk_registry_remove(e, true);
 		hk_registry_note_leaving();
@@ -353,9 +278,9 @@ void hk_huge_free(void *p, struct hk_offence where)
 		if (hardened)
 			hk_harden_verify(p, usable_of(e), where);
 		e->state = HK_HUGE_RETIRING;
-		listed = !hardened && may_keep(e);
+		listed = !hardened && hk_kept_has_room(e);
 		if (listed)
-			keep(e);
+			hk_kept_add(e);
 	}
 	hk_registry_unlock();
 	if (bytes == 0)
@@ -469,17 +394,6 @@ void hk_huge_free_all(uint32_t owner)
 	} while (p != NULL);
 }
 
-static struct hk_huge *first_cached(bool dirty_only)
-{
-	for (uint32_t i = 0; i < kept.count; i++) {
-		struct hk_huge *e = kept_entry(i);
-
-		if (e->state == HK_HUGE_CACHED && (e->dirty || !dirty_only))
-			return e;
-	}
-	return NULL;
-}
-
 size_t hk_huge_purge(void)
 {
 	struct hk_huge *e;
@@ -488,7 +402,7 @@ size_t hk_huge_purge(void)
 	size_t bytes = 0;
 
 	hk_registry_lock();
-	e = first_cached(true);
+	e = hk_kept_first(true);
 	if (e != NULL) {
 		p = (void *)e->address;
 		bytes = e->bytes;
@@ -518,10 +432,10 @@ size_t hk_huge_trim(void)
 		struct hk_huge *e, entry;
 
 		hk_registry_lock();
-		e = first_cached(false);
+		e = hk_kept_first(false);
 		if (e == NULL)
 			break;
-		drop(e);
+		hk_kept_remove(e);
 		entry = *e;
 		hk_registry_remove(e, true);
 		hk_registry_note_leaving();
@@ -543,15 +457,6 @@ static bool is_stranded(struct hk_huge *e, void *arg)
 	return e->state == HK_HUGE_RETIRING || e->state == HK_HUGE_PURGING;
 }
 
-static bool is_listed(const struct hk_huge *e)
-{
-	for (uint32_t i = 0; i < kept.count; i++) {
-		if (kept.address[i] == e->address)
-			return true;
-	}
-	return false;
-}
-
 void hk_huge_reset(void)
 {
 	struct hk_huge *e;
@@ -559,7 +464,7 @@ void hk_huge_reset(void)
 	while ((e = hk_registry_each(is_stranded, NULL)) != NULL) {
 		struct hk_huge entry = *e;
 
-		if (!is_listed(e)) {
+		if (!hk_kept_has(e)) {
 			hk_registry_remove(e, true);
 			hk_os_unmap((void *)entry.address, entry.bytes);
 			continue;

@@ -3,10 +3,9 @@
 #ifndef HK_SLAB_HUGE_H
 #define HK_SLAB_HUGE_H
 /* BOX huge - blocks over 32 MiB, mapped one by one, and the address ranges kept for the next ones.
- * Owns:       huge blocks and cached ranges.                    Not: the table (registry).
+ * Owns:       huge blocks and cached ranges.    Not: the table (registry), which are kept (kept).
  * Invariants: HU1 a live block is in the registry under its address
- *             HU2 kept address space is at most HUGE_KEEP, in at most HK_HUGE_RANGES ranges, and
- *                 exactly those are listed beside the registry
+ *             HU2 what is kept is listed (slab/kept.h)
  *             HU3 dirty cached bytes are part of D
  *             HU4 a cached hardened range is guarded, and never used again: it is the quarantine of
  *                 huge blocks, out of which one at random goes when HU2 wants it
@@ -16,8 +15,6 @@
  * Fails:      NULL when the system refuses memory; the heap is as before. */
 #include "base/base.h"
 #include "base/check.h" /* struct hk_offence */
-
-#define HK_HUGE_RANGES 16u
 
 /* `owner`: a first-class heap's id, or 0. align: a power of two up to HK_MAX_ALIGN. The block's
  * bytes are zero when want_zero. */

@@ -2,6 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 /* huge: blocks mapped one by one, what is kept of them, and refusals at each step. */
 #include "slab/huge.h"
+#include "slab/kept.h"
 
 #include <string.h>
 
