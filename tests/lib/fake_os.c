@@ -337,8 +337,7 @@ static bool protect(const char *call, void *addr, size_t bytes, int how)
 		counts.guard++;
 	else
 		counts.unguard++;
-	done = madvise(addr, bytes, MADV_DONTNEED) == 0 &&
-	       mprotect(addr, bytes, how) == 0;
+	done = madvise(addr, bytes, MADV_DONTNEED) == 0 && mprotect(addr, bytes, how) == 0;
 	leave(saved);
 	return done;
 }
