@@ -135,16 +135,17 @@ static struct hk_span *remove_at(struct hk_bigcache *cache, uint32_t i)
 
 struct hk_span *hk_bigcache_search(struct hk_bigcache *cache, uint32_t units)
 {
-	for (uint32_t i = cache->count; i-- > 0;) {
-		if (hk_span_fits(cache->span[i], units)) {
-			struct hk_span *s = remove_at(cache, i);
+	uint32_t i = cache->count;
+	struct hk_span *s;
 
-			hk_span_mark(s, true);
-			HK_TELE(span, lifo_hit, 1);
-			return s;
-		}
-	}
-	return NULL;
+	while (i > 0 && !hk_span_fits(cache->span[i - 1], units))
+		i--;
+	if (i == 0)
+		return NULL;
+	s = remove_at(cache, i - 1);
+	hk_span_mark(s, true);
+	HK_TELE(span, lifo_hit, 1);
+	return s;
 }
 
 bool hk_bigcache_make_room(struct hk_bigcache *cache, uint32_t units, size_t *gave)
