@@ -70,6 +70,25 @@ static void secret(void)
 	t_check(first != before);
 }
 
+static void say_canary(void *seed)
+{
+	hk_fake_seed((uintptr_t)seed);
+	hk_harden_init();
+	t_say("%llx", (unsigned long long)canary());
+}
+
+/* Another process has another secret, at the same address. */
+static void secrets_differ(void)
+{
+	struct u_end a, b, again;
+
+	u_child(say_canary, (void *)1, &a);
+	u_child(say_canary, (void *)2, &b);
+	u_child(say_canary, (void *)1, &again);
+	t_check(strcmp(a.text, again.text) == 0);
+	t_check(strcmp(a.text, b.text) != 0);
+}
+
 static void touch(void *arg) { *(volatile char *)arg = 1; }
 
 /* Canary and guard at the end; both gone after unseal. */
@@ -130,5 +149,5 @@ static void zeros(void)
 	t_check(larger[15] == 7 && larger[sizeof(larger) - 16] == 7);
 }
 
-U_MAIN(T_CASE(hd1_canary), T_CASE(canaries_differ), T_CASE(secret), T_CASE(tail),
-       T_CASE(tail_without_guards), T_CASE(zeros))
+U_MAIN(T_CASE(hd1_canary), T_CASE(canaries_differ), T_CASE(secret), T_CASE(secrets_differ),
+       T_CASE(tail), T_CASE(tail_without_guards), T_CASE(zeros))
