@@ -146,17 +146,28 @@ def test_failed_runs(text, status):
     assert run.figures()["ops_per_s"] == ""
 
 
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split()[2] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition, seconds=10):
+    """A killed process ends when it is next scheduled."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
 def test_nothing_outlives_a_timeout(tmp_path):
     path = tmp_path / "pid"
     start = time.monotonic()
     run = runs.run(script(f"sleep 60 >/dev/null 2>&1 & echo $! >{path}; wait"), timeout=1,
                    load=Load)
     assert run.status == "timeout" and time.monotonic() - start < 30
-    try:
-        state = Path(f"/proc/{path.read_text().strip()}/stat").read_text()
-    except FileNotFoundError:
-        return
-    assert state.split()[2] == "Z"
+    assert wait_until(lambda: not is_running(path.read_text().strip()))
 
 
 def test_disturbed():
