@@ -45,28 +45,30 @@ static void print(int fd, const char *format, ...)
 	va_end(list);
 }
 
+static _Noreturn void refuse(const char *format, va_list list, bool usage)
+{
+	print(STDERR_FILENO, "%s: ", program_name);
+	say(STDERR_FILENO, format, list);
+	if (usage)
+		print(STDERR_FILENO, " (see %s --help)", program_name);
+	print(STDERR_FILENO, "\n");
+	exit(2);
+}
+
 void bench_usage_error(const char *format, ...)
 {
 	va_list list;
 
-	print(STDERR_FILENO, "%s: ", program_name);
 	va_start(list, format);
-	say(STDERR_FILENO, format, list);
-	va_end(list);
-	print(STDERR_FILENO, " (see %s --help)\n", program_name);
-	exit(2);
+	refuse(format, list, true);
 }
 
 void bench_input_error(const char *format, ...)
 {
 	va_list list;
 
-	print(STDERR_FILENO, "%s: ", program_name);
 	va_start(list, format);
-	say(STDERR_FILENO, format, list);
-	va_end(list);
-	print(STDERR_FILENO, "\n");
-	exit(2);
+	refuse(format, list, false);
 }
 
 void bench_damaged(const unsigned char *block, uint8_t tag)

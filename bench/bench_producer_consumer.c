@@ -35,6 +35,7 @@ struct ring {
 
 struct worker {
 	pthread_t thread;
+	void (*part)(struct worker *w, unsigned run, struct bench_latency *l);
 	size_t index;
 	struct bench_rng rng;
 	struct bench_latency *latency;
@@ -141,24 +142,13 @@ static void consume(struct worker *w, unsigned run, struct bench_latency *l)
 	} while (open > 0);
 }
 
-static void *work_producer(void *arg)
+static void *work(void *arg)
 {
 	struct worker *w = arg;
 
-	produce(w, 1, NULL);
+	w->part(w, 1, NULL);
 	pthread_barrier_wait(&all.gate);
-	produce(w, 2, w->latency);
-	pthread_barrier_wait(&all.gate);
-	return NULL;
-}
-
-static void *work_consumer(void *arg)
-{
-	struct worker *w = arg;
-
-	consume(w, 1, NULL);
-	pthread_barrier_wait(&all.gate);
-	consume(w, 2, w->latency);
+	w->part(w, 2, w->latency);
 	pthread_barrier_wait(&all.gate);
 	return NULL;
 }
@@ -169,10 +159,11 @@ static void start_threads(struct worker *worker, uint64_t seed)
 		bool producer = i < all.producers;
 		struct worker *w = &worker[i];
 
+		w->part = producer ? produce : consume;
 		w->index = producer ? i : i - all.producers;
 		w->rng = bench_seed(seed, i);
 		w->latency = bench_latency_new();
-		if (pthread_create(&w->thread, NULL, producer ? work_producer : work_consumer, w))
+		if (pthread_create(&w->thread, NULL, work, w))
 			bench_usage_error("thread %zu cannot be started", i);
 	}
 }

@@ -86,12 +86,9 @@ def line(first, second):
 def main(plan):
     rounds.tool("strace")
     # A workload of whole phases has no run of one operation that could be taken off.
-    rows = [w for w in plan.workloads if w.same_each_time() and w.per < OPS_USUAL]
-    skipped = {w.name for w in plan.workloads} - {w.name for w in rows}
-    if skipped:
-        cli.note(f"of no fixed number of operations, so left out: {', '.join(sorted(skipped))}")
-    if not rows:
-        cli.fail("none of these workloads has a fixed number of operations")
+    rows = rounds.only(plan, lambda w: w.same_each_time() and w.per < OPS_USUAL,
+                       "of no fixed number of operations, so left out",
+                       "none of these workloads has a fixed number of operations")
     folder = rounds.directory("syscalls", plan.out)
     progress = cli.Progress(len(rows) * len(plan.allocators))
     lines, whole, done = [], True, 0

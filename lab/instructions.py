@@ -47,17 +47,17 @@ def measure(workload, allocator, ops):
             "per_op": f"{(second - first) / real:.2f}"}
 
 
+def countable(workload):
+    """With threads, the length of a wait is chance."""
+    return (workload.same_each_time() and workload.threads == 1
+            and workload.name != "phase_shift")
+
+
 def main(plan):
     rounds.tool("valgrind")
-    # With threads, the length of a wait is chance.
-    rows = [w for w in plan.workloads if w.same_each_time() and w.threads == 1
-            and w.name != "phase_shift"]
-    skipped = {w.name for w in plan.workloads} - {w.name for w in rows}
-    if skipped:
-        cli.note(f"left out, since only one thread and equal steps count exactly: "
-                 f"{', '.join(sorted(skipped))}")
-    if not rows:
-        cli.fail("none of these workloads can be counted exactly")
+    rows = rounds.only(plan, countable,
+                       "left out, since only one thread and equal steps count exactly",
+                       "none of these workloads can be counted exactly")
     folder = rounds.directory("instructions", plan.out)
     progress = cli.Progress(len(rows) * len(plan.allocators))
     names = [a.name for a in plan.allocators]

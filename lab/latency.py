@@ -72,12 +72,9 @@ def table(plan, rows, found):
 
 
 def main(plan):
-    rows = [w for w in plan.workloads if workloads.supports(w, "--latency")]
-    skipped = {w.name for w in plan.workloads} - {w.name for w in rows}
-    if skipped:
-        cli.note(f"without a histogram, so left out: {', '.join(sorted(skipped))}")
-    if not rows:
-        cli.fail("none of these workloads times single calls")
+    rows = rounds.only(plan, lambda w: workloads.supports(w, "--latency"),
+                       "without a histogram, so left out",
+                       "none of these workloads times single calls")
     folder = rounds.directory("latency", plan.out)
     todo = list(rounds.order(rows, plan.allocators, plan.repetitions))
     progress = cli.Progress(len(todo))

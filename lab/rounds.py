@@ -46,6 +46,16 @@ class Redo:
             self.left -= 1
 
 
+def only(plan, fits, left_out, none):
+    """The workloads of a plan that a mode can measure; names the others, and ends the command when
+    there is none."""
+    rows = [w for w in plan.workloads if fits(w)]
+    skipped = sorted({w.name for w in plan.workloads} - {w.name for w in rows})
+    if skipped:
+        cli.note(f"{left_out}: {', '.join(skipped)}")
+    return rows or cli.fail(none)
+
+
 def stamp():
     return time.strftime("%Y%m%d-%H%M%S")
 

@@ -85,8 +85,7 @@ void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zer
 	struct hk_span *s = NULL;
 	void *p;
 
-	if (align_units == 1 && units <= HK_SPAN_MAX_UNITS &&
-	    !want_zero) /* direct heaps have none */
+	if (align_units == 1 && size <= HK_SPAN_MAX && !want_zero) /* direct heaps have none */
 		s = hk_bigcache_pop(&h->bigcache, (uint32_t)units);
 	if (HK_LIKELY(s != NULL))
 		return hk_arena_address(s->unit);

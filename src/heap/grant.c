@@ -77,22 +77,22 @@ void hk_heap_grant(struct hk_heap *h, unsigned bin, uint32_t blocks)
 
 void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
 {
+	const struct hk_heap_class *class = &h->class[bin];
 	uint32_t limit = h->face.bin[bin].limit;
 	size_t size = hk_class_size(bin), may = budget(h);
-	size_t first = hk_max(FIRST_BYTES / size, 1);
 
-	if (overflow && h->class[bin].flushed && !h->class[bin].refilled &&
-	    limit * size > LEAST_BYTES) {
-		halve(h,
-		      bin); /* the second overflow in a row: the program wants none of them back */
+	if (limit == 0) {
+		hk_heap_grant(h, bin, (uint32_t)hk_max(FIRST_BYTES / size, 1));
+	} else if (limit == hk_option(HK_OPT_TINY_TCACHE_CAP)) {
+		return; /* fixed */
+	} else if (overflow && class->flushed && !class->refilled && limit * size > LEAST_BYTES) {
+		halve(h, bin); /* the second in a row: the program wants none of them back */
 	} else if (overflow && h->granted > may) { /* less is out than when it was granted */
 		if (limit * size > may / 4)
 			halve(h, bin);
 		if (++h->refusals >= REFUSALS)
 			take_from_idle(h);
-	} else if (limit == 0) {
-		hk_heap_grant(h, bin, (uint32_t)first);
-	} else if (h->class[bin].refilled) {
+	} else if (class->refilled) {
 		hk_heap_grant(h, bin, 2 * limit);
 	}
 }

@@ -194,9 +194,11 @@ static struct hk_heap *make_direct(bool first_class, bool hardened)
 		}
 	}
 	if (h != NULL) {
+		hk_lock_take(&h->lock); /* statistics look at heaps that nobody uses too */
 		h->first_class = first_class;
 		h->hardened = hardened;
 		atomic_store_explicit(&h->state, HK_HEAP_RUNNING, memory_order_relaxed);
+		hk_lock_drop(&h->lock);
 	}
 	hk_lock_drop(&table.lock);
 	return h;

@@ -58,10 +58,10 @@ struct hk_heap {
 	struct hk_face face; /* [thread] first: a heap and its face have one address */
 
 	struct hk_lock lock;
-	uint32_t id;            /* [const] */
-	uint8_t kind;           /* [const] enum hk_heap_kind */
-	bool first_class;       /* a direct heap of the program's own [const] */
-	bool hardened;          /* a direct heap whose slabs are hardened [const while in use] */
+	uint32_t id;      /* [const] */
+	uint8_t kind;     /* [const] enum hk_heap_kind */
+	bool first_class; /* a direct heap of the program's own [const] */
+	bool hardened;    /* a direct heap whose slabs are hardened [lock; const while in use] */
 	_Atomic uint8_t state;  /* enum hk_heap_state; changes under the lock [any relaxed] */
 	struct hk_front *front; /* of the running thread [lock REGISTRY] */
 	_Atomic uint64_t parked_bins[2]; /* bit a bin: PARKED, with slabs to adopt: a hint [any] */

@@ -11,6 +11,10 @@ extern const size_t misuse_list_count;
 extern const struct t_case misuse_hardened_cases[];
 extern const size_t misuse_hardened_count;
 
+#define MISTAKE_MANY 40000u
+/* Blocks of `size`, 64 MiB of them but at most `most`, into a table that is the same at each call. */
+void **mistake_allocate_many(size_t size, size_t most, size_t *count);
+
 void mistake_free(void *p);
 void *mistake_malloc(size_t n);
 void *mistake_realloc(void *p, size_t n);

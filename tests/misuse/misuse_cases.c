@@ -17,6 +17,19 @@
 /* Nothing may be a tail call: the return address must lie in here. */
 #define STAY() __asm__ volatile("" : : : "memory")
 
+void **mistake_allocate_many(size_t size, size_t most, size_t *count)
+{
+	static void *p[MISTAKE_MANY];
+
+	t_need(most <= MISTAKE_MANY);
+	*count = 64 * T_MiB / size < most ? 64 * T_MiB / size : most;
+	for (size_t i = 0; i < *count; i++) {
+		p[i] = T_MALLOC(size);
+		t_need(p[i] != NULL);
+	}
+	return p;
+}
+
 T_NOINLINE void mistake_free(void *p)
 {
 	T_FREE(p);
@@ -136,15 +149,10 @@ static void misaligned_huge(void) { inside(64 * T_MiB, 8); }
 /* A thread's own small blocks are looked at when they leave the bin. */
 static void inside_own(size_t size, size_t offset)
 {
-	enum { N = 40000 };
-	static char *p[N];
-	size_t count = 64 * T_MiB / size < N ? 64 * T_MiB / size : N;
+	size_t count;
+	void **p = mistake_allocate_many(size, MISTAKE_MANY, &count);
 
-	for (size_t i = 0; i < count; i++) {
-		p[i] = T_MALLOC(size);
-		t_need(p[i] != NULL);
-	}
-	mistake_free(p[count / 2] + offset);
+	mistake_free((char *)p[count / 2] + offset);
 	for (size_t i = 0; i < count; i++)
 		if (i != count / 2)
 			mistake_free(p[i]);

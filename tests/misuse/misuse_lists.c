@@ -83,14 +83,9 @@ static void double_free_aba(size_t size)
 /* Far apart: the first copy has left the bin when the second comes. */
 static void double_free_far(size_t size)
 {
-	enum { N = 40000 };
-	static void *p[N];
-	size_t count = 64 * T_MiB / size < N ? 64 * T_MiB / size : N;
+	size_t count;
+	void **p = mistake_allocate_many(size, MISTAKE_MANY, &count);
 
-	for (size_t i = 0; i < count; i++) {
-		p[i] = T_MALLOC(size);
-		t_need(p[i] != NULL);
-	}
 	for (size_t i = 0; i < count; i++)
 		mistake_free(p[i]);
 	mistake_free(p[0]);
@@ -100,14 +95,9 @@ static void double_free_far(size_t size)
 /* A pointer from long ago: its slab, or its mapping, has gone back to the system. */
 static void stale(size_t size)
 {
-	enum { N = 300 };
-	static void *p[N];
-	size_t count = 64 * T_MiB / size < N ? 64 * T_MiB / size : N;
+	size_t count;
+	void **p = mistake_allocate_many(size, 300, &count);
 
-	for (size_t i = 0; i < count; i++) {
-		p[i] = T_MALLOC(size);
-		t_need(p[i] != NULL);
-	}
 	for (size_t i = 0; i < count; i++)
 		mistake_free(p[i]);
 	T_TRIM();
