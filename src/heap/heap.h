@@ -210,9 +210,9 @@ HK_INLINE void hk_heap_thaw(struct hk_heap *h)
 /* After a refill or an overflow: twice as much, when the bin is refilled again before it overflows,
  * or both happens in turn; half of it, when the heap has more than its budget. */
 void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow);
-/* Sets a limit of `blocks` for the bin, if the budget allows. */
-void hk_heap_grant(struct hk_heap *h, unsigned bin, uint32_t blocks);
-/* The same for the BigCache, in units, up to this heap's share of half of the bound. */
+/* No limit: the bin is empty. */
+void hk_heap_ungrant(struct hk_heap *h, unsigned bin);
+/* Sets the limit of the BigCache, in units, up to this heap's share of half of the bound. */
 void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units);
 
 /* ---- Last words -------------------------------------------------------------------------------- */
