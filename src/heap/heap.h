@@ -34,8 +34,9 @@ enum hk_heap_state { HK_HEAP_FREE, HK_HEAP_RUNNING, HK_HEAP_PARKED };
 
 /* Blocks of one foreign slab that wait to be sent to its owner. */
 struct hk_way {
-	struct hk_slab *slab;
+	struct hk_slab *slab; /* NULL: the chain is empty */
 	struct hk_chain chain;
+	uint32_t most; /* blocks of the slab that are sent at once */
 };
 
 struct hk_slab_list {
@@ -173,6 +174,30 @@ void hk_heap_say_all(struct hk_heap *h);
 
 /* Frees a block of another thread's heap: into a way, or sent at once by threads without ways. */
 void hk_mail_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where);
+HK_INLINE struct hk_way *hk_mail_way(struct hk_heap *h, hk_unit first)
+{
+	return &h->way[(first * 2654435761u >> 16) % HK_WAYS];
+}
+/* The same when only a push is to be done: a block of the slab that its way is for, with room for it, and
+ * no reason to doubt it. False: not so, and nothing was done. p is in a unit, of the first arena, of any
+ * slab; h is any heap. */
+HK_INLINE bool hk_mail_try_push(struct hk_heap *h, hk_unit unit, void *p)
+{
+	struct hk_slab *s = hk_slab_of(unit);
+	struct hk_way *way = hk_mail_way(h, s->unit);
+	struct hk_block *b = p;
+	uint32_t offset = (uint32_t)(hk_arena_offset(p) - ((size_t)s->unit << HK_UNIT_SHIFT));
+
+	/* while blocks of it are in the way, the slab can't vanish, and its fields are true */
+	if (way->slab != s || way->chain.count + 1 >= way->most || b->tag == HK_TAG ||
+	    hk_slab_inside_at(s, offset) != 0)
+		return false;
+	b->link = way->chain.head;
+	b->tag = HK_TAG;
+	way->chain.head = b;
+	way->chain.count++;
+	return true;
+}
 /* Sends all ways. Called with h's lock. */
 void hk_mail_send_all(struct hk_heap *h);
 /* Collects the mailbox into the slabs; true: something came. Called with h's lock. */
