@@ -84,9 +84,23 @@ void hk_free_at(void *p, struct hk_offence where)
 	}
 }
 
+/* A block of another thread that goes where the last one went. */
+HK_INLINE bool free_along(void *p)
+{
+	struct hk_heap *h = hk_front.heap;
+	size_t unit = hk_arena_offset(p) >> HK_UNIT_SHIFT;
+	uint32_t word;
+
+	if (h == NULL || unit >= HK_ARENA_UNITS)
+		return false;
+	word = hk_page_word((hk_unit)unit);
+	return hk_word_is_slab(word) && hk_word_id(word) != h->id &&
+	       hk_mail_try_push(h, (hk_unit)unit, p);
+}
+
 void hk_free_slow(void *p)
 {
-	if (p != NULL)
+	if (p != NULL && !free_along(p))
 		hk_free_at(p, (struct hk_offence){ "free", HK_CALLER() });
 }
 

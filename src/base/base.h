@@ -59,7 +59,7 @@ HK_INLINE size_t hk_min(size_t a, size_t b) { return a < b ? a : b; }
 HK_INLINE size_t hk_max(size_t a, size_t b) { return a > b ? a : b; }
 HK_INLINE bool hk_is_pow2(size_t n) { return n != 0 && (n & (n - 1)) == 0; }
 /* Index of the highest set bit; n is not 0. */
-HK_INLINE unsigned hk_log2(size_t n) { return 63u - (unsigned)__builtin_clzl(n); }
+HK_INLINE unsigned hk_log2(size_t n) { return 63u ^ (unsigned)__builtin_clzl(n); }
 
 static_assert(sizeof(size_t) == 8 && sizeof(void *) == 8, "64-bit systems only");
 

@@ -7,9 +7,9 @@
 /* A bin begins with this many bytes, at least one block. */
 #define FIRST_BYTES ((size_t)1024)
 /* The budget of a heap's bins: a quarter of what is out (docs/experiments/0003); or its share in an
- * eighth of the bound, at least this much. */
+ * sixth of the bound, at least this much (docs/experiments/0008). */
 #define MIN_BUDGET (64 * HK_KiB)
-/* A bin that overflows twice in a row is worth less, but not less than this (docs/experiments/0006). */
+/* A bin that overflows twice in a row is worth less, but not less than this (docs/experiments/0007). */
 #define LEAST_BYTES (16 * HK_KiB)
 /* Refused grants between two looks for bins that idle (docs/experiments/0004). */
 #define REFUSALS 64u
@@ -17,7 +17,7 @@
 static size_t budget(const struct hk_heap *h)
 {
 	size_t out = h->out > 0 ? (size_t)h->out : 0;
-	size_t share = hk_option(HK_OPT_BOUND) / 8 / hk_max(hk_heaps_running(), 1);
+	size_t share = hk_option(HK_OPT_BOUND) / 6 / hk_max(hk_heaps_running(), 1);
 
 	return hk_min(hk_max(hk_max(out / 4, share), MIN_BUDGET), hk_option(HK_OPT_BIN_BYTES));
 }
@@ -57,45 +57,44 @@ static void take_from_idle(struct hk_heap *h)
 	}
 }
 
-void hk_heap_grant(struct hk_heap *h, unsigned bin, uint32_t blocks)
+static void note_refusal(struct hk_heap *h)
 {
-	uint32_t limit = h->face.bin[bin].limit;
-	size_t cap = hk_option(HK_OPT_TINY_TCACHE_CAP);
-	size_t may = budget(h), size = hk_class_size(bin);
+	if (++h->refusals >= REFUSALS)
+		take_from_idle(h);
+}
 
-	if (cap != 0 && blocks != 0) {
-		set_limit(h, bin, (uint32_t)cap);
-		return;
-	}
-	if (blocks > limit && (blocks - limit) * size + h->granted > may) {
-		if (++h->refusals >= REFUSALS)
-			take_from_idle(h);
-		return;
-	}
-	set_limit(h, bin, blocks);
+/* `more` blocks, if the budget allows. */
+static void grow(struct hk_heap *h, unsigned bin, uint32_t more)
+{
+	if (more * hk_class_size(bin) + h->granted > budget(h))
+		note_refusal(h);
+	else
+		set_limit(h, bin, h->face.bin[bin].limit + more);
 }
 
 void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
 {
 	const struct hk_heap_class *class = &h->class[bin];
 	uint32_t limit = h->face.bin[bin].limit;
-	size_t size = hk_class_size(bin), may = budget(h);
+	size_t size = hk_class_size(bin), bytes = limit * size, may;
+	uint32_t cap = (uint32_t)hk_option(HK_OPT_TINY_TCACHE_CAP);
 
-	if (limit == 0) {
-		hk_heap_grant(h, bin, (uint32_t)hk_max(FIRST_BYTES / size, 1));
-	} else if (limit == hk_option(HK_OPT_TINY_TCACHE_CAP)) {
-		return; /* fixed */
-	} else if (overflow && class->flushed && !class->refilled && limit * size > LEAST_BYTES) {
+	if (cap != 0) {
+		set_limit(h, bin, cap);
+	} else if (limit == 0) {
+		grow(h, bin, (uint32_t)hk_max(FIRST_BYTES / size, 1));
+	} else if (overflow && class->flushed && !class->refilled && bytes > LEAST_BYTES) {
 		halve(h, bin); /* the second in a row: the program wants none of them back */
-	} else if (overflow && h->granted > may) { /* less is out than when it was granted */
-		if (limit * size > may / 4)
+	} else if (overflow && h->granted > (may = budget(h))) { /* less is out than when granted */
+		if (bytes > may / 4)
 			halve(h, bin);
-		if (++h->refusals >= REFUSALS)
-			take_from_idle(h);
+		note_refusal(h);
 	} else if (class->refilled) {
-		hk_heap_grant(h, bin, 2 * limit);
+		grow(h, bin, limit);
 	}
 }
+
+void hk_heap_ungrant(struct hk_heap *h, unsigned bin) { set_limit(h, bin, 0); }
 
 void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units)
 {

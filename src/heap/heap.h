@@ -34,8 +34,9 @@ enum hk_heap_state { HK_HEAP_FREE, HK_HEAP_RUNNING, HK_HEAP_PARKED };
 
 /* Blocks of one foreign slab that wait to be sent to its owner. */
 struct hk_way {
-	struct hk_slab *slab;
+	struct hk_slab *slab; /* NULL: the chain is empty */
 	struct hk_chain chain;
+	uint32_t most; /* blocks of the slab that are sent at once */
 };
 
 struct hk_slab_list {
@@ -173,6 +174,30 @@ void hk_heap_say_all(struct hk_heap *h);
 
 /* Frees a block of another thread's heap: into a way, or sent at once by threads without ways. */
 void hk_mail_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where);
+HK_INLINE struct hk_way *hk_mail_way(struct hk_heap *h, hk_unit first)
+{
+	return &h->way[(first * 2654435761u >> 16) % HK_WAYS];
+}
+/* The same when only a push is to be done: a block of the slab that its way is for, with room for it, and
+ * no reason to doubt it. False: not so, and nothing was done. p is in a unit, of the first arena, of any
+ * slab; h is any heap. */
+HK_INLINE bool hk_mail_try_push(struct hk_heap *h, hk_unit unit, void *p)
+{
+	struct hk_slab *s = hk_slab_of(unit);
+	struct hk_way *way = hk_mail_way(h, s->unit);
+	struct hk_block *b = p;
+	uint32_t offset = (uint32_t)(hk_arena_offset(p) - ((size_t)s->unit << HK_UNIT_SHIFT));
+
+	/* while blocks of it are in the way, the slab can't vanish, and its fields are true */
+	if (way->slab != s || way->chain.count + 1 >= way->most || b->tag == HK_TAG ||
+	    hk_slab_inside_at(s, offset) != 0)
+		return false;
+	b->link = way->chain.head;
+	b->tag = HK_TAG;
+	way->chain.head = b;
+	way->chain.count++;
+	return true;
+}
 /* Sends all ways. Called with h's lock. */
 void hk_mail_send_all(struct hk_heap *h);
 /* Collects the mailbox into the slabs; true: something came. Called with h's lock. */
@@ -210,9 +235,9 @@ HK_INLINE void hk_heap_thaw(struct hk_heap *h)
 /* After a refill or an overflow: twice as much, when the bin is refilled again before it overflows,
  * or both happens in turn; half of it, when the heap has more than its budget. */
 void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow);
-/* Sets a limit of `blocks` for the bin, if the budget allows. */
-void hk_heap_grant(struct hk_heap *h, unsigned bin, uint32_t blocks);
-/* The same for the BigCache, in units, up to this heap's share of half of the bound. */
+/* No limit: the bin is empty. */
+void hk_heap_ungrant(struct hk_heap *h, unsigned bin);
+/* Sets the limit of the BigCache, in units, up to this heap's share of half of the bound. */
 void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units);
 
 /* ---- Last words -------------------------------------------------------------------------------- */

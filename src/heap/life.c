@@ -112,7 +112,7 @@ void hk_heap_empty(struct hk_heap *h)
 {
 	for (unsigned bin = 1; bin < HK_BINS; bin++) {
 		hk_heap_flush(h, bin, 0, NULL);
-		hk_heap_grant(h, bin, 0);
+		hk_heap_ungrant(h, bin);
 	}
 	hk_mail_send_all(h);
 	hk_heap_grant_bigcache(h, 0);

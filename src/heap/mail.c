@@ -7,11 +7,6 @@
 /* Mail of one heap above this is collected by the sender, if the owner does not. */
 #define HELP_BYTES ((int64_t)(256 * HK_KiB))
 
-static struct hk_way *way_of(struct hk_heap *h, const struct hk_slab *s)
-{
-	return &h->way[(s->unit * 2654435761u >> 16) % HK_WAYS];
-}
-
 static struct hk_heap *owner_of(const struct hk_slab *s)
 {
 	return hk_heap_by_id(atomic_load_explicit(&((struct hk_slab *)(uintptr_t)s)->owner,
@@ -94,9 +89,13 @@ static HK_COLD void confirm(const struct hk_heap *h, struct hk_slab *s, struct h
 		hk_heap_die_already_free(where, b, hk_slab_block_bytes(s));
 }
 
+static uint32_t most_of(const struct hk_slab *s)
+{
+	return (uint32_t)hk_min(HK_WAY_BLOCKS, hk_div_up(HK_WAY_BYTES, hk_slab_block_bytes(s)));
+}
+
 void hk_mail_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where)
 {
-	size_t size = hk_slab_block_bytes(s);
 	struct hk_block *b = p;
 	struct hk_heap *owner = NULL;
 
@@ -110,15 +109,16 @@ void hk_mail_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offen
 		owner = send(h, s, &one);
 		hk_lock_drop(&h->lock);
 	} else {
-		struct hk_way *way = way_of(h, s);
+		struct hk_way *way = hk_mail_way(h, s->unit);
 
 		if (way->slab != s) {
 			if (way->chain.count != 0)
 				owner = send_way(h, way);
 			way->slab = s;
+			way->most = most_of(s);
 		}
 		hk_chain_push(&way->chain, b);
-		if (way->chain.count >= HK_WAY_BLOCKS || way->chain.count * size >= HK_WAY_BYTES)
+		if (way->chain.count >= way->most)
 			owner = send_way(h, way);
 	}
 	if (owner != NULL && wants_help(owner)) {

@@ -12,6 +12,7 @@ static uint32_t gather(struct hk_heap *h, unsigned bin, uint32_t want, struct hk
 {
 	for (unsigned i = 0; i < REFILL_SLABS && chain->count < want; i++) {
 		struct hk_slab *s = h->class[bin].partial.head;
+		uint32_t count = chain->count;
 
 		if (s == NULL && chain->count == 0)
 			s = hk_heap_find_slab(h, bin);
@@ -19,7 +20,7 @@ static uint32_t gather(struct hk_heap *h, unsigned bin, uint32_t want, struct hk
 			break;
 		hk_slab_take(s, want - chain->count, chain, caller);
 		hk_heap_relist_slab(h, s);
-		if (chain->tail == NULL)
+		if (chain->tail == NULL || chain->count == count)
 			break;
 	}
 	return chain->count;

@@ -17,14 +17,15 @@ const struct hk_block hk_end = { (struct hk_block *)(uintptr_t)&hk_end, 0 };
 #define TINY(i)   CLASS((i)*16u, 1)
 #define TINY4(i)  TINY(i), TINY((i) + 1), TINY((i) + 2), TINY((i) + 3)
 #define TINY16(i) TINY4(i), TINY4((i) + 4), TINY4((i) + 8), TINY4((i) + 12)
-/* The four classes above `base` bytes: as many units as give eight blocks, at most 1 MiB. */
+/* The classes above `base` bytes: as many units as give eight blocks, at most 1 MiB. */
 #define DOUBLING(base, units)                                                                      \
 	CLASS((base) / 4 * 5u, units), CLASS((base) / 4 * 6u, units),                              \
 		CLASS((base) / 4 * 7u, units), CLASS((base)*2u, units)
+#define DOUBLING5(base) CLASS((base) / 8 * 9u, 1), DOUBLING(base, 1)
 
 const struct hk_class hk_classes[HK_BINS] = {
 	[1] = TINY16(1),    TINY16(17),         TINY16(33),          TINY16(49),
-	DOUBLING(1024, 1),  DOUBLING(2048, 1),  DOUBLING(4096, 1),   DOUBLING(8192, 2),
+	DOUBLING5(1024),    DOUBLING5(2048),    DOUBLING5(4096),     DOUBLING(8192, 2),
 	DOUBLING(16384, 4), DOUBLING(32768, 8), DOUBLING(65536, 16), DOUBLING(131072, 16),
 };
 

@@ -3,7 +3,9 @@
 #ifndef HK_SLAB_CLASS_H
 #define HK_SLAB_CLASS_H
 /* BOX class - the one place where a size becomes a class.
- * Owns:       the size classes: 16-byte steps to 1 KiB, then four steps a doubling to 256 KiB.
+ * Owns:       the size classes: 16-byte steps to 1 KiB, then four a doubling to 256 KiB; and up to 8 KiB
+ *             one more, an eighth above each power of two, for the programs that put a header before a
+ *             page (docs/experiments/0008).
  * Invariants: C1 size(bin - 1) < n <= size(bin) for bin = hk_class_bin(n)
  *             C2 every size is a multiple of 16, every power of two is a size
  * Threads:    constants.
@@ -15,11 +17,10 @@
 #include "base/config.h"
 
 #define HK_TINY_BINS ((unsigned)(HK_TINY_MAX / HK_BLOCK_ALIGN))
-#define HK_STEPS     4u /* classes a doubling, above tiny */
-#define HK_BINS      97u
+#define HK_BINS      100u
 
 static_assert(HK_TINY_BINS == 64, "docs say 64 tiny classes");
-static_assert(HK_TINY_BINS + HK_STEPS * 8 + 1 == HK_BINS, "eight doublings from 1 to 256 KiB");
+static_assert(HK_TINY_BINS + 3 * 5 + 5 * 4 + 1 == HK_BINS, "three doublings to 8 KiB, five to 256");
 
 struct hk_class {
 	uint32_t size;     /* bytes of a block */
@@ -33,12 +34,15 @@ extern const struct hk_class hk_classes[HK_BINS];
 /* The smallest class that holds n bytes; 1 <= n <= HK_CLASS_MAX. */
 HK_INLINE unsigned hk_class_bin(size_t n)
 {
-	unsigned shift;
+	unsigned shift, eighth;
 
 	if (n <= HK_TINY_MAX)
 		return (unsigned)((n + HK_BLOCK_ALIGN - 1) / HK_BLOCK_ALIGN);
 	shift = hk_log2(n - 1); /* 10 … 17 */
-	return HK_TINY_BINS - 3 + (shift - 10) * HK_STEPS + (unsigned)((n - 1) >> (shift - 2));
+	if (shift >= 13)
+		return HK_TINY_BINS + 12 + (shift - 13) * 4 + (unsigned)((n - 1) >> (shift - 2));
+	eighth = (unsigned)((n - 1) >> (shift - 3)); /* 8 … 15: n is at most one more */
+	return HK_TINY_BINS + 1 + (shift - 10) * 5 + (eighth - 6) / 2 - (eighth < 9);
 }
 
 HK_INLINE size_t hk_class_size(unsigned bin) { return hk_classes[bin].size; }

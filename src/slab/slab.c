@@ -4,6 +4,9 @@
 
 #include "slab/hard_slab.h" /* hk_hard_slab_check */
 
+/* What is carved at once of memory that is not in yet: about a page. */
+#define CARVE_BYTES ((size_t)4096)
+
 static uint32_t word_of(const struct hk_slab *s, uint32_t owner)
 {
 	bool hardened = (s->flags & HK_SLAB_HARDENED) != 0;
@@ -90,11 +93,22 @@ static void take_free(struct hk_slab *s, uint32_t want, struct hk_chain *out, co
 	s->free_blocks = 0;
 }
 
+/* How many blocks to carve at once: linking touches them, and pages that nobody asked for yet are not to
+ * be faulted in. */
+static size_t ahead(const struct hk_slab *s, size_t want)
+{
+	size_t left = (size_t)(s->capacity - s->carved);
+
+	if ((s->flags & HK_SLAB_ZERO) != 0)
+		left = hk_min(left, hk_max(CARVE_BYTES / hk_slab_block_bytes(s), 1));
+	return hk_min(want, left);
+}
+
 /* Links up to `want` blocks that were never handed out, in address order. */
 static void carve(struct hk_slab *s, uint32_t want, struct hk_chain *out)
 {
 	size_t size = hk_slab_block_bytes(s);
-	uint32_t count = (uint32_t)hk_min(want, (size_t)(s->capacity - s->carved));
+	uint32_t count = (uint32_t)ahead(s, want);
 	char *p = hk_slab_start(s) + s->carved * size;
 	struct hk_block *block = (struct hk_block *)(void *)p;
 
@@ -129,8 +143,10 @@ void hk_slab_take(struct hk_slab *s, uint32_t want, struct hk_chain *c, const vo
 			open_mail(s);
 		if (s->free_blocks != 0)
 			take_free(s, want, &part, caller);
-		else
+		else if (c->count == 0 || (s->flags & HK_SLAB_ZERO) == 0)
 			carve(s, want, &part);
+		else
+			break; /* there is something to hand out without new pages */
 		s->used = (uint16_t)(s->used + part.count);
 		want -= part.count;
 		hk_chain_append(c, &part);

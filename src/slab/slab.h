@@ -83,14 +83,17 @@ void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const void *caller
 
 /* How far p lies inside its block; 0: it is a block's start. SIZE_MAX: p is in the slab's tail, in no
  * block. Any thread that holds a block of the slab. */
-HK_INLINE size_t hk_slab_inside(const struct hk_slab *s, const void *p)
+HK_INLINE size_t hk_slab_inside_at(const struct hk_slab *s, uint32_t offset)
 {
-	uint32_t offset = (uint32_t)((const char *)p - hk_slab_start(s));
 	uint32_t index = hk_class_index(s->bin, offset);
 
 	if (HK_UNLIKELY(index >= s->capacity))
 		return SIZE_MAX;
 	return offset - index * (uint32_t)hk_slab_block_bytes(s);
+}
+HK_INLINE size_t hk_slab_inside(const struct hk_slab *s, const void *p)
+{
+	return hk_slab_inside_at(s, (uint32_t)((const char *)p - hk_slab_start(s)));
 }
 
 /* Aborts: `corrupted free list in slab …`. */

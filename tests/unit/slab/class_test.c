@@ -29,9 +29,10 @@ static void c2_sizes(void)
 		t_check_at(hk_class_size(bin) % 16 == 0, bin);
 	for (size_t n = 16; n <= HK_CLASS_MAX; n *= 2)
 		t_check_at(hk_class_size(hk_class_bin(n)) == n, n);
-	for (unsigned bin = 65; bin < HK_BINS;
-	     bin++) /* four steps a doubling waste a fifth at most */
+	for (unsigned bin = 65; bin < HK_BINS; bin++) /* four a doubling waste a fifth at most */
 		t_check_at(hk_class_size(bin) * 4 <= hk_class_size(bin - 1) * 5, bin);
+	for (size_t n = 1024; n <= 4096; n *= 2) /* a page and a header */
+		t_check_at(hk_class_size(hk_class_bin(n + n / 8)) == n + n / 8, n);
 }
 
 static void slabs(void)

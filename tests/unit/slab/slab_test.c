@@ -46,7 +46,7 @@ static void s3_words_and_owner(void)
 static void unmake_counts_touched_units(void)
 {
 	unsigned bin = hk_class_bin(40 * T_KiB); /* 8 units */
-	struct hk_slab *s = make(bin, true);
+	struct hk_slab *s = make(bin, false);
 	struct hk_chain c = HK_CHAIN_EMPTY;
 
 	t_equal(s->units, 8);
@@ -162,11 +162,33 @@ static void take_zero(void)
 	hk_slab_put(s, &c, NULL);
 	t_check(hk_slab_take_zero(s) == NULL); /* freed ones first */
 	hk_slab_check(s);
-	c = (struct hk_chain)HK_CHAIN_EMPTY;
-	hk_slab_take(s, s->capacity, &c, NULL);
-	t_equal(c.count, s->capacity - 1);
-	t_check(hk_slab_take_zero(s) == NULL); /* none left */
 	t_check(hk_slab_take_zero(make(hk_class_bin(2048), false)) == NULL);
+}
+
+/* Memory that may not be in yet is carved a page at a time, and only when there is nothing else. */
+static void carves_by_pages(void)
+{
+	struct hk_slab *s = make(hk_class_bin(1024), true);
+	struct hk_chain c = HK_CHAIN_EMPTY, one = HK_CHAIN_EMPTY;
+
+	hk_slab_take(s, 20, &c, NULL);
+	t_equal(c.count, 4);
+	hk_chain_push(&one, c.head);
+	c = (struct hk_chain)HK_CHAIN_EMPTY;
+	hk_slab_put(s, &one, NULL);
+	hk_slab_take(s, 20, &c, NULL);
+	t_equal(c.count, 1); /* what came back; and then the rest */
+	for (uint32_t out = 4; out < s->capacity; out += 4) {
+		c = (struct hk_chain)HK_CHAIN_EMPTY;
+		hk_slab_take(s, 20, &c, NULL);
+		t_equal(c.count, 4);
+		hk_slab_check(s);
+	}
+	t_check(hk_slab_take_zero(s) == NULL && !hk_slab_has_blocks(s));
+	s = make(hk_class_bin(20480), true);
+	c = (struct hk_chain)HK_CHAIN_EMPTY;
+	hk_slab_take(s, 4, &c, NULL);
+	t_equal(c.count, 1);
 }
 
 static void inside(void)
@@ -295,5 +317,5 @@ static void s1_s2_s3_walk(void)
 }
 
 U_MAIN(T_CASE(s3_words_and_owner), T_CASE(unmake_counts_touched_units), T_CASE(s1_s2_take_and_put),
-       T_CASE(carves_in_address_order), T_CASE(s2_mail), T_CASE(take_zero), T_CASE(inside),
-       T_CASE(damage_dies), T_CASE(s1_s2_s3_walk))
+       T_CASE(carves_in_address_order), T_CASE(s2_mail), T_CASE(take_zero), T_CASE(carves_by_pages),
+       T_CASE(inside), T_CASE(damage_dies), T_CASE(s1_s2_s3_walk))
