@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -44,6 +43,7 @@ struct cell {
 };
 
 static struct cell ring[RING];
+static pthread_barrier_t step; /* in step, or one may be done before another begins */
 
 static void *mix(void *arg)
 {
@@ -54,7 +54,7 @@ static void *mix(void *arg)
 		uintptr_t block, old;
 
 		if (i % 256 == 0)
-			sched_yield();
+			pthread_barrier_wait(&step);
 		random = random * 1664525 + 1013904223;
 		if (i % 7 == 0) {
 			block = (uintptr_t)calloc(2, OWN / 2 + random % 1000);
@@ -81,6 +81,7 @@ static void threads(void)
 {
 	pthread_t thread[THREADS];
 
+	pthread_barrier_init(&step, NULL, THREADS);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		pthread_create(&thread[i], NULL, mix, (void *)(i + 1));
 	for (int i = 0; i < THREADS; i++)
