@@ -5,18 +5,15 @@
 #include "heap/quarantine.h"
 #include "superslab/release.h"
 
-/* The slab of a block that is in bin `bin` of h; aborts when it can't be. */
-static struct hk_slab *owner_slab(const struct hk_heap *h, unsigned bin, const struct hk_block *b,
-				  const void *caller)
+/* The slab of a block, whose word must be `word`. */
+static struct hk_slab *owner_slab(uint32_t word, const struct hk_block *b, const void *caller)
 {
 	hk_unit unit = hk_arena_unit(b);
-	struct hk_slab *s;
 
-	if (HK_UNLIKELY(unit == HK_NO_UNIT || hk_page_word(unit) != hk_word_slab(h->id, bin)))
+	if (HK_UNLIKELY(unit == HK_NO_UNIT || hk_page_word(unit) != word))
 		hk_die((struct hk_offence){ "free", caller }, "invalid pointer %p",
 		       (const void *)b);
-	s = hk_slab_of(unit);
-	return s;
+	return hk_slab_of(unit);
 }
 
 static void verify_tag(unsigned bin, const struct hk_block *b, const void *caller)
@@ -28,52 +25,46 @@ static void verify_tag(unsigned bin, const struct hk_block *b, const void *calle
 		hk_heap_die_damaged((struct hk_offence){ "free", caller }, b, hk_class_size(bin));
 }
 
-static void verify_start(const struct hk_slab *s, const struct hk_block *b, const void *caller)
+static void verify_start(unsigned bin, size_t offset, const struct hk_block *b, const void *caller)
 {
-	size_t inside = hk_slab_inside(s, b);
+	size_t inside = hk_class_inside(bin, (uint32_t)offset);
 
 	if (HK_UNLIKELY(inside != 0))
 		hk_heap_die_inside((struct hk_offence){ "free", caller }, b, inside,
-				   hk_slab_block_bytes(s));
-}
-
-static bool is_in(const struct hk_slab *s, const struct hk_block *b)
-{
-	return (uintptr_t)b - (uintptr_t)hk_slab_start(s) < (size_t)s->units << HK_UNIT_SHIFT;
-}
-
-static void put_run(struct hk_heap *h, struct hk_slab *s, const struct hk_chain *run,
-		    const void *caller)
-{
-	hk_slab_put(s, run, caller);
-	hk_heap_relist_slab(h, s);
+				   hk_class_size(bin));
 }
 
 /* Gives `count` blocks back to their slabs, neighbours in the list together. */
 static void give_back(struct hk_heap *h, unsigned bin, struct hk_block *b, uint32_t count,
 		      const void *caller)
 {
-	struct hk_slab *s = NULL;
-	struct hk_chain run = HK_CHAIN_EMPTY;
+	const uint32_t word = hk_word_slab(h->id, bin);
+	const size_t bytes = (size_t)hk_classes[bin].units << HK_UNIT_SHIFT;
 
-	for (uint32_t i = 0; i < count; i++) {
-		struct hk_block *next = b->link;
+	while (count != 0) {
+		struct hk_chain run = { b, b, 0 };
+		struct hk_slab *s;
+		const char *start;
+		size_t offset;
 
 		verify_tag(bin, b, caller);
-		if (s == NULL || !is_in(s, b)) {
-			if (s != NULL)
-				put_run(h, s, &run, caller);
-			s = owner_slab(h, bin, b, caller);
-			run = (struct hk_chain){ b, b, 0 };
-		}
-		verify_start(s, b, caller);
-		run.tail = b;
-		run.count++;
-		b = next;
+		s = owner_slab(word, b, caller);
+		start = hk_slab_start(s);
+		offset = (size_t)((char *)b - start);
+		do {
+			verify_tag(bin, b, caller);
+			verify_start(bin, offset, b, caller);
+			run.tail = b;
+			run.count++;
+			b = b->link;
+			offset = (size_t)((char *)b - start);
+		} while (run.count != count && offset < bytes);
+		count -= run.count;
+		hk_slab_put(s, &run, caller);
+		hk_heap_relist_slab(h, s);
 	}
-	if (HK_UNLIKELY(b != HK_END))
-		hk_slab_die(s, caller); /* a block that is in the list twice makes a ring of it */
-	put_run(h, s, &run, caller);
+	if (HK_UNLIKELY(b != HK_END)) /* a block that is in the list twice makes a ring of it */
+		hk_slab_die(hk_slab_of(hk_arena_unit(b)), caller);
 }
 
 void hk_heap_flush(struct hk_heap *h, unsigned bin, uint32_t keep, const void *caller)
@@ -103,13 +94,14 @@ void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller)
 	struct hk_heap_class *class = &h->class[bin];
 	struct hk_bin *b = &h->face.bin[bin];
 	uint32_t count = b->limit - b->room, flushed;
+	bool again = class->flushed && !class->refilled; /* the program only frees: less is kept */
 
 	hk_lock_take(&h->lock);
 	hk_heap_adapt(h, bin, true);
 	class->refilled = false;
 	if ((int32_t)b->room < 0) {
 		class->flushed = true;
-		hk_heap_flush(h, bin, b->limit / 2, caller);
+		hk_heap_flush(h, bin, again ? b->limit / 8 : b->limit / 2, caller);
 		HK_TELE(heap, flush, 1);
 	}
 	flushed = count - (b->limit - b->room);

@@ -57,5 +57,14 @@ HK_INLINE uint32_t hk_class_index(unsigned bin, uint32_t offset)
 	/* in grains of 16 bytes, of which every size is a multiple: exact for all offsets */
 	return (uint32_t)((uint64_t)(offset / HK_BLOCK_ALIGN) * hk_classes[bin].inverse >> 31);
 }
+/* How far inside its block that byte is; SIZE_MAX: behind the last block. */
+HK_INLINE size_t hk_class_inside(unsigned bin, uint32_t offset)
+{
+	uint32_t index = hk_class_index(bin, offset);
+
+	if (HK_UNLIKELY(index >= hk_classes[bin].capacity))
+		return SIZE_MAX;
+	return offset - index * hk_classes[bin].size;
+}
 
 #endif

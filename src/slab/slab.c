@@ -166,22 +166,13 @@ struct hk_block *hk_slab_take_zero(struct hk_slab *s)
 	return block;
 }
 
-void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const void *caller)
+void hk_slab_die_put(const struct hk_slab *s, const struct hk_block *head, uint32_t count,
+		     const void *caller)
 {
-	if (HK_UNLIKELY(c->count > s->used)) { /* more come back than went out */
-		if (c->count == 1)
-			hk_die((struct hk_offence){ "free", caller },
-			       "%p (%zu bytes) is already free", (void *)c->head,
-			       hk_slab_block_bytes(s));
-		hk_slab_die(s, caller);
-	}
-	if (s->free_blocks == 0)
-		s->free_tail = c->tail;
-	c->tail->link = s->free;
-	s->free = c->head;
-	s->free_blocks = (uint16_t)(s->free_blocks + c->count);
-	s->used = (uint16_t)(s->used - c->count);
-	hk_invariant(S1, s->used + s->free_blocks + s->mail_blocks == s->carved);
+	if (count == 1)
+		hk_die((struct hk_offence){ "free", caller }, "%p (%zu bytes) is already free",
+		       (const void *)head, hk_slab_block_bytes(s));
+	hk_slab_die(s, caller);
 }
 
 static void check_list(const struct hk_slab *s, const struct hk_block *list, uint32_t count)

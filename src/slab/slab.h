@@ -78,18 +78,11 @@ uint32_t hk_slab_unmake(struct hk_slab *s);
 void hk_slab_take(struct hk_slab *s, uint32_t want, struct hk_chain *c, const void *caller);
 /* A block that was never handed out and is known to be zero, when no freed one is there; or NULL. */
 struct hk_block *hk_slab_take_zero(struct hk_slab *s);
-/* Takes `c` (blocks of this slab, sealed) into the free list. */
-void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const void *caller);
-
 /* How far p lies inside its block; 0: it is a block's start. SIZE_MAX: p is in the slab's tail, in no
  * block. Any thread that holds a block of the slab. */
 HK_INLINE size_t hk_slab_inside_at(const struct hk_slab *s, uint32_t offset)
 {
-	uint32_t index = hk_class_index(s->bin, offset);
-
-	if (HK_UNLIKELY(index >= s->capacity))
-		return SIZE_MAX;
-	return offset - index * (uint32_t)hk_slab_block_bytes(s);
+	return hk_class_inside(s->bin, offset);
 }
 HK_INLINE size_t hk_slab_inside(const struct hk_slab *s, const void *p)
 {
@@ -98,6 +91,23 @@ HK_INLINE size_t hk_slab_inside(const struct hk_slab *s, const void *p)
 
 /* Aborts: `corrupted free list in slab …`. */
 HK_COLD HK_NORETURN void hk_slab_die(const struct hk_slab *s, const void *caller);
+/* Aborts: `count` blocks come back, more than went out. */
+HK_COLD HK_NORETURN void hk_slab_die_put(const struct hk_slab *s, const struct hk_block *head,
+					 uint32_t count, const void *caller);
+
+/* Takes `c` (blocks of this slab, sealed) into the free list. */
+HK_INLINE void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const void *caller)
+{
+	if (HK_UNLIKELY(c->count > s->used))
+		hk_slab_die_put(s, c->head, c->count, caller);
+	if (s->free_blocks == 0)
+		s->free_tail = c->tail;
+	c->tail->link = s->free;
+	s->free = c->head;
+	s->free_blocks = (uint16_t)(s->free_blocks + c->count);
+	s->used = (uint16_t)(s->used - c->count);
+	hk_invariant(S1, s->used + s->free_blocks + s->mail_blocks == s->carved);
+}
 
 /* Proves S1 … S3, O(blocks). */
 void hk_slab_check(const struct hk_slab *s);
