@@ -28,6 +28,7 @@ static const int threads[] = {
 	SYS_exit,           SYS_clone,        SYS_clone3, SYS_mprotect,
 	SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rseq,   SYS_set_robust_list
 };
+static const int forks[] = { SYS_clone, SYS_wait4, SYS_set_robust_list, SYS_rt_sigprocmask };
 /* no waiting for the kernel's own random numbers */
 static const struct sandbox_rule random_at_once = { SYS_getrandom, 2, 1 };
 
@@ -134,6 +135,30 @@ static void come_and_go(void)
 }
 
 static void threads_come_and_go(void) { in_child(come_and_go, 0); }
+
+static void fork_in_there(void)
+{
+	pthread_t thread[KINDS_THREADS];
+	int status = 0;
+	pid_t pid;
+
+	kinds_threads_stay = true;
+	kinds_prepare(thread);
+	ALLOW(forks);
+	enter();
+	pthread_barrier_wait(&kinds_begin); /* they are busy when it forks */
+	pid = fork();
+	t_need(pid >= 0);
+	if (pid == 0) {
+		kinds_use(5, 300);
+		kinds_free();
+		syscall(SYS_exit_group, 0);
+	}
+	t_need(waitpid(pid, &status, 0) == pid);
+	need_status(status, 0);
+}
+
+static void forks_in_the_sandbox(void) { in_child(fork_in_there, 0); }
 
 /* ---- What is asked for besides ---- */
 
@@ -256,9 +281,16 @@ static int end_by_exit(const char *how)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(core_list), T_CASE(filters_kill), T_CASE(threads_come_and_go),
-		T_CASE(hardened),  T_CASE(named),        T_CASE(foreign_pointers),
-		T_CASE(messages),  T_CASE(statistics),   T_CASE(background_thread),
+		T_CASE(core_list),
+		T_CASE(filters_kill),
+		T_CASE(threads_come_and_go),
+		T_CASE(forks_in_the_sandbox),
+		T_CASE(hardened),
+		T_CASE(named),
+		T_CASE(foreign_pointers),
+		T_CASE(messages),
+		T_CASE(statistics),
+		T_CASE(background_thread),
 	};
 
 	self = argv[0];
