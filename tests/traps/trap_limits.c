@@ -12,28 +12,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "child.h"
 #include "door.h"
 
 static const char *self;
-
-static int run_child(void (*fn)(void *), void *arg)
-{
-	unsigned before = t_failures();
-	int status = 0;
-	pid_t pid = fork();
-
-	t_need(pid >= 0);
-	if (pid == 0) {
-		alarm(100);
-		fn(arg);
-		_exit(t_failures() != before);
-	}
-	t_need(waitpid(pid, &status, 0) == pid);
-	return status;
-}
 
 static void set_limit(int resource, size_t bytes)
 {

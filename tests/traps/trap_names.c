@@ -3,13 +3,12 @@
 /* HAKMEM_NAMES=1: every mapping that is made from then on gets a name for its kind, by a prctl that this
  * test answers in the kernel's place, since not every kernel has it. One that refuses is asked once;
  * without the option it is never asked. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <ucontext.h>
 
+#include "child.h"
 #include "door.h"
 #include "sandbox.h"
 
@@ -61,8 +60,7 @@ static void watch(const char *names, long says)
 	struct sandbox box;
 
 	answer = says;
-	t_need(T_LOOKED_UP(int (*)(const char *, const char *), "hak_option_set")("NAMES", names) ==
-	       0);
+	t_need(T_OPTION_SET("NAMES", names) == 0);
 	t_need(sigaction(SIGSYS, &act, NULL) == 0);
 	sandbox_begin(&box);
 	sandbox_say(&box, (struct sandbox_rule){ .number = SYS_prctl }, SECCOMP_RET_TRAP);
@@ -87,10 +85,11 @@ static void use(char *p[3])
 	t_need(p[0] != NULL && p[1] != NULL && p[2] != NULL);
 }
 
-static void by_kind(void)
+static void by_kind(void *arg)
 {
 	char *p[3];
 
+	(void)arg;
 	watch("1", 0);
 	use(p);
 	t_check(is_named(p[0], "hakmem: SuperSlabs"));
@@ -100,37 +99,31 @@ static void by_kind(void)
 	t_check_at(calls >= 4 && calls <= 60, calls);
 }
 
-static void refused_once(void)
+static void refused_once(void *arg)
 {
 	char *p[3];
 
+	(void)arg;
 	watch("1", -EINVAL);
 	use(p);
 	t_equal(calls, 1);
 	t_equal(errno, 0);
 }
 
-static void off(void)
+static void off(void *arg)
 {
 	char *p[3];
 
+	(void)arg;
 	watch("0", 0);
 	use(p);
 	t_equal(calls, 0);
 }
 
-static void in_child(void (*fn)(void))
+static void in_child(void (*fn)(void *))
 {
-	unsigned before = t_failures();
-	int status = 0;
-	pid_t pid = fork();
+	int status = run_child(fn, NULL);
 
-	t_need(pid >= 0);
-	if (pid == 0) {
-		fn();
-		_exit(t_failures() != before);
-	}
-	t_need(waitpid(pid, &status, 0) == pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == T_SKIP)
 		_exit(T_SKIP);
 	t_check_at(status == 0, (uint64_t)status);

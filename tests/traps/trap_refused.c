@@ -4,9 +4,9 @@
  * missing, and everything works; how much memory goes back may differ. */
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "all_kinds.h"
+#include "child.h"
 #include "sandbox.h"
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -27,38 +27,24 @@ static void refuse(struct sandbox_rule rule, int answer)
 	sandbox_enter(&box, SECCOMP_RET_ALLOW);
 }
 
-static void set_option(const char *name, const char *value)
-{
-	t_need(T_LOOKED_UP(int (*)(const char *, const char *), "hak_option_set")(name, value) ==
-	       0);
-}
-
 struct refusal {
 	struct sandbox_rule rule;
 	int answer;
 };
 
-static void in_child(void (*fn)(struct refusal *), struct sandbox_rule rule, int answer)
+static void in_child(void (*fn)(void *), struct sandbox_rule rule, int answer)
 {
 	struct refusal r = { rule, answer };
-	unsigned before = t_failures();
-	int status = 0;
-	pid_t pid = fork();
+	int status = run_child(fn, &r);
 
-	t_need(pid >= 0);
-	if (pid == 0) {
-		alarm(60);
-		fn(&r);
-		_exit(t_failures() != before);
-	}
-	t_need(waitpid(pid, &status, 0) == pid);
 	if (status != 0)
 		t_say("call %d, errno %d: wait status 0x%x", rule.number, answer, (unsigned)status);
 	t_check_at(status == 0, (uint64_t)rule.number);
 }
 
-static void all_kinds(struct refusal *r)
+static void all_kinds(void *arg)
 {
+	struct refusal *r = arg;
 	pthread_t thread[KINDS_THREADS];
 
 	kinds_steps = 600;
@@ -69,10 +55,10 @@ static void all_kinds(struct refusal *r)
 		t_join(thread[i]);
 }
 
-static void all_kinds_hardened(struct refusal *r)
+static void all_kinds_hardened(void *arg)
 {
-	set_option("PROFILE", "hardened");
-	all_kinds(r);
+	t_need(T_OPTION_SET("PROFILE", "hardened") == 0);
+	all_kinds(arg);
 }
 
 static void any_call(void)
@@ -114,10 +100,11 @@ static void any_call_hardened(void)
 }
 
 /* 64 MiB in blocks of a kind, written and freed: without madvise it goes back, too. */
-static void goes_back(struct refusal *r)
+static void goes_back(void *arg)
 {
 	static const size_t sizes[] = { 1000, 100000, 2 * T_MiB, 64 * T_MiB };
 	static void *p[70000];
+	struct refusal *r = arg;
 	size_t before;
 
 	refuse(r->rule, r->answer);
@@ -150,7 +137,7 @@ static void order_of(struct refusal *r, int out)
 	uint32_t order[32];
 
 	refuse(r->rule, r->answer);
-	set_option("PROFILE", "hardened");
+	t_need(T_OPTION_SET("PROFILE", "hardened") == 0);
 	for (size_t i = 0; i < T_COUNT(order); i++)
 		order[i] = (uint32_t)(uintptr_t)T_MALLOC(100) & 0xffff;
 	t_need(write(out, order, sizeof(order)) == sizeof(order));

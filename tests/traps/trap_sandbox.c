@@ -5,10 +5,9 @@
  * case is a process of its own, which says by its end whether a call was missing from the list:
  * docs/traps.md, section 6, has the lists. */
 #include <stdlib.h>
-#include <sys/wait.h>
 
-#include "abort.h"
 #include "all_kinds.h"
+#include "child.h"
 #include "sandbox.h"
 
 /* ---- The lists ---- */
@@ -72,24 +71,16 @@ static void need_status(int status, int want)
 	t_check(status == want);
 }
 
+static void in_sandbox(void *fn)
+{
+	begin();
+	((void (*)(void))fn)();
+}
+
 /* fn in a child, which makes its own sandbox. */
 static void in_child(void (*fn)(void), int want)
 {
-	struct rlimit no_core = { 0, 0 };
-	unsigned before = t_failures();
-	int status = 0;
-	pid_t pid = fork();
-
-	t_need(pid >= 0);
-	if (pid == 0) {
-		setrlimit(RLIMIT_CORE, &no_core);
-		signal(SIGABRT, SIG_DFL);
-		begin();
-		fn();
-		syscall(SYS_exit_group, t_failures() != before);
-	}
-	t_need(waitpid(pid, &status, 0) == pid);
-	need_status(status, want);
+	need_status(run_child(in_sandbox, (void *)fn), want);
 }
 
 /* ---- The core list ---- */
@@ -162,15 +153,9 @@ static void forks_in_the_sandbox(void) { in_child(fork_in_there, 0); }
 
 /* ---- What is asked for besides ---- */
 
-static void set_option(const char *name, const char *value)
-{
-	t_need(T_LOOKED_UP(int (*)(const char *, const char *), "hak_option_set")(name, value) ==
-	       0);
-}
-
 static void hardened_kinds(void)
 {
-	set_option("PROFILE", "hardened");
+	t_need(T_OPTION_SET("PROFILE", "hardened") == 0);
 	ALLOW(harden);
 	sandbox_say(&box, random_at_once, SECCOMP_RET_ALLOW);
 	all_kinds();
@@ -180,7 +165,7 @@ static void hardened(void) { in_child(hardened_kinds, 0); }
 
 static void named_kinds(void)
 {
-	set_option("NAMES", "1");
+	t_need(T_OPTION_SET("NAMES", "1") == 0);
 	ALLOW(names);
 	all_kinds();
 }
@@ -214,7 +199,7 @@ static void messages(void) { in_child(make_a_mistake, SIGABRT); }
 
 static void give_back_by_time(void)
 {
-	set_option("BACKGROUND", "1"); /* the thread is made here */
+	t_need(T_OPTION_SET("BACKGROUND", "1") == 0); /* the thread is made here */
 	t_sleep_ms(50);
 	ALLOW(background);
 	enter();
