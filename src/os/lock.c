@@ -16,8 +16,8 @@ static void relax(void)
 #endif
 }
 
-/* Also where there is one processor, and the holder cannot run while this thread spins: to find that
- * out is a system call that a sandbox may end the process for, and costs as much as the spinning. */
+/* Also where there is one processor, and the holder cannot run while this thread spins: to ask for that
+ * is a system call for which a sandbox may end the process, and what it would save is not to be seen. */
 static bool spin(struct hk_lock *l)
 {
 	for (int i = 0; i < SPINS; i++) {
