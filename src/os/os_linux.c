@@ -202,22 +202,27 @@ static bool works(_Atomic int *state, bool (*probe)(void))
 }
 
 /* Is the old range mapped afterwards? qemu-user takes it for unmapped. Asked by a mapping of the same
- * place, since a sandbox may allow no other question. */
+ * place, which must be refused, since a sandbox may allow no other question. */
 static bool probe_move(void)
 {
 	size_t page = hk_os_page();
-	char *p = hk_os_map(page), *q;
-	bool taken = true;
+	char *p = hk_os_map(page), *q, *again;
+	bool done;
 
 	if (!p)
 		return false;
 	q = move_pages(p, page);
-	if (q != NULL) {
-		hk_os_unmap(q, page);
-		hk_os_map_at(p, page, &taken);
+	if (q == NULL) {
+		hk_os_unmap(p, page);
+		return false;
 	}
+	hk_os_unmap(q, page);
+	again = map(p, page, MAP_FIXED_NOREPLACE);
+	done = q != p && again == NULL && errno == EEXIST;
+	if (again != NULL && again != p)
+		hk_os_unmap(again, page);
 	hk_os_unmap(p, page);
-	return q != NULL && q != p && taken;
+	return done;
 }
 
 void *hk_os_move(void *addr, size_t bytes)
