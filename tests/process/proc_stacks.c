@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
-/* Threads with the smallest stack that there is: every call of the family, its slow paths, another
+/* Threads with the smallest stack that glibc has: every call of the family, its slow paths, another
  * thread's blocks, a refusal, the thread's end and the message before abort fit, with a page to spare.
  * Stacks are painted before, so the deepest use is seen; below each is a guard. */
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +14,8 @@
 #include "door.h"
 
 #define PAINT 0xa5u
+/* glibc's; with musl a stack may have 2 KiB, in which there is no room for a malloc */
+#define LEAST (16 * T_KiB)
 
 static const size_t sizes[] = { 0, 24, 1000, 5000, 60000, 300000, 3 * T_MiB, 40 * T_MiB };
 static void *others[40];
@@ -116,7 +117,7 @@ static char *smallest_stack(size_t *bytes)
 	long least = sysconf(_SC_THREAD_STACK_MIN);
 	char *p;
 
-	*bytes = least > PTHREAD_STACK_MIN ? (size_t)least : (size_t)PTHREAD_STACK_MIN;
+	*bytes = least > (long)LEAST ? (size_t)least : LEAST;
 	*bytes = (*bytes + page - 1) / page * page;
 	p = mmap(NULL, *bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	t_need(p != MAP_FAILED && mprotect(p, page, PROT_NONE) == 0);
