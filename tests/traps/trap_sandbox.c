@@ -95,7 +95,23 @@ static void all_kinds(void)
 	kinds_run();
 }
 
-static void core_list(void) { in_child(all_kinds, 0); }
+static const char *profile;
+
+static void all_kinds_in_profile(void)
+{
+	t_need(T_OPTION_SET("PROFILE", profile) == 0);
+	all_kinds();
+}
+
+static void core_list(void)
+{
+	static const char *const profiles[] = { "balanced", "speed", "lean" };
+
+	for (size_t i = 0; i < T_COUNT(profiles); i++) {
+		profile = profiles[i];
+		in_child(all_kinds_in_profile, 0);
+	}
+}
 
 static void one_call_less(void)
 {
