@@ -7,6 +7,7 @@
  *     dump   some live, much freed; says how many KiB of memory it has, and aborts
  *     wait   the same, and waits to be killed */
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,13 +35,13 @@ static void *work(void *arg)
 		t_need(q != NULL && r != NULL && q[size - 1] == 0);
 		p = T_REALLOC(p, size);
 		memset(p, 1, size);
-		T_FREE(__atomic_exchange_n(&handed, (void *)q, __ATOMIC_ACQ_REL));
+		T_FREE(atomic_exchange(&handed, (void *)q));
 		T_FREE(r);
 	}
 	p = T_REALLOC(p, 40 * T_MiB);
 	t_need(p != NULL && p[1000] == 1);
 	T_FREE(p);
-	T_FREE(__atomic_exchange_n(&handed, NULL, __ATOMIC_ACQ_REL));
+	T_FREE(atomic_exchange(&handed, NULL));
 	return arg;
 }
 

@@ -16,8 +16,12 @@
 #include <thread>
 #include <vector>
 
+#if defined(__clang__)
+#define NOINLINE __attribute__((noinline))
+#else
 #define NOINLINE __attribute__((noinline, noclone))
-#define EXPORT	 extern "C" NOINLINE __attribute__((visibility("default")))
+#endif
+#define EXPORT extern "C" NOINLINE __attribute__((visibility("default")))
 
 static unsigned failures;
 
