@@ -27,6 +27,12 @@ foreach(changed HK_CHECK_LEVEL HK_TELE_LEVEL HK_MINIMAL HK_RARE HK_SANITIZE)
 endforeach()
 if(promised AND HK_BUILD_SHARED AND HK_OVERRIDE AND CMAKE_BUILD_TYPE STREQUAL "Release")
 	hakmem_add_check(exports ${tools}/check_exports.py $<TARGET_FILE:hakmem_shared>)
+	hakmem_add_check(elf ${tools}/check_elf.py $<TARGET_FILE:hakmem_shared> ${CMAKE_READELF})
+	if(NOT CMAKE_CROSSCOMPILING)
+		add_test(NAME check_reproducible COMMAND ${HK_PYTHON} ${tools}/check_reproducible.py
+			${CMAKE_COMMAND} ${CMAKE_C_COMPILER} CONFIGURATIONS long Long)
+		set_tests_properties(check_reproducible PROPERTIES LABELS "check;long" TIMEOUT 600)
+	endif()
 	if(NOT EXTRA_CFLAGS)
 		hakmem_add_check(golden ${tools}/golden.py $<TARGET_FILE:hakmem_shared>
 			--objdump ${CMAKE_OBJDUMP})

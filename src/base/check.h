@@ -3,7 +3,7 @@
 #ifndef HK_BASE_CHECK_H
 #define HK_BASE_CHECK_H
 /* BOX check - assertions in four strengths, and the last words of a process.
- * Owns:       the text of every fatal message (die.c).
+ * Owns:       the text of every fatal message (die.c); what stderr was at the start (stderr.c).
  * Invariants: none.
  * Threads:    any; hk_die may be called anywhere, with any lock held, with a broken heap.
  * Locks:      none; never allocates.
@@ -41,6 +41,12 @@ HK_COLD HK_NORETURN void hk_die_check(const char *file, int line, const char *te
 
 /* One line on stderr, `hakmem: message`. Preserves errno. */
 HK_COLD void hk_warn(const char *fmt, ...) HK_PRINTF(1, 2);
+
+/* The descriptor for what is no last word: 2, or -1 when that is not the program's stderr, but a file
+ * of its own which got the number after stderr was closed. Preserves errno. */
+HK_COLD int hk_stderr(void);
+/* Remembers what 2 is at the start of the process. */
+HK_COLD void hk_stderr_note(void);
 
 /* The file of the module that `address` is in, "" for the program itself, and where it is mapped from;
  * NULL: in none. Without a lock where glibc has _dl_find_object, since whoever dies may hold the

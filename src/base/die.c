@@ -46,7 +46,7 @@ HK_PRINTF(2, 3) static void add(struct line *line, const char *fmt, ...)
 }
 
 /* The raw system call, since write(2) is a cancellation point. */
-static void write_line(struct line *line)
+static void write_line(int fd, struct line *line)
 {
 	int saved_errno = errno;
 	long written;
@@ -58,7 +58,7 @@ static void write_line(struct line *line)
 	}
 	line->text[line->length++] = '\n'; /* in the place of the NUL */
 	do
-		written = syscall(SYS_write, 2, line->text, line->length);
+		written = syscall(SYS_write, fd, line->text, line->length);
 	while (written < 0 && errno == EINTR);
 	errno = saved_errno;
 }
@@ -127,7 +127,7 @@ void hk_die(struct hk_offence where, const char *fmt, ...)
 	va_end(args);
 	if (where.caller)
 		add_origin(&line, where.caller);
-	write_line(&line);
+	write_line(2, &line); /* whatever it is by now, as libc's last words */
 	abort();
 }
 
@@ -139,11 +139,14 @@ void hk_die_check(const char *file, int line, const char *text)
 void hk_warn(const char *fmt, ...)
 {
 	struct line line = { 0 };
+	int fd = hk_stderr();
 	va_list args;
 
+	if (fd < 0)
+		return;
 	add(&line, "hakmem: ");
 	va_start(args, fmt);
 	add_args(&line, fmt, args);
 	va_end(args);
-	write_line(&line);
+	write_line(fd, &line);
 }

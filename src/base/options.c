@@ -394,6 +394,8 @@ void hk_options_init(char *const *environment, bool secure)
 		const char *text = split(*variable, name);
 
 		if (text) {
+			if (!any)
+				hk_stderr_note();
 			read_variable(name, text);
 			any = true;
 		}

@@ -19,7 +19,8 @@ static void HK_PRINTF(2, 3) print(int fd, const char *fmt, ...)
 	va_start(args, fmt);
 	n = hk_vfmt(line, sizeof(line), fmt, args);
 	va_end(args);
-	hk_os_write(fd, line, n);
+	/* asked each time: the program may still run, in other threads */
+	hk_os_write(fd == 2 ? hk_stderr() : fd, line, n);
 }
 
 /* The summary, field by field: name and value. */

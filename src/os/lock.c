@@ -16,19 +16,8 @@ static void relax(void)
 #endif
 }
 
-/* With one processor the holder cannot run while this thread spins. */
-static bool spinning_pays(void)
-{
-	static _Atomic unsigned cpus; /* asked for once: it is a system call */
-	unsigned n = atomic_load_explicit(&cpus, memory_order_relaxed);
-
-	if (n == 0) {
-		n = hk_os_cpus();
-		atomic_store_explicit(&cpus, n, memory_order_relaxed);
-	}
-	return n > 1;
-}
-
+/* Also where there is one processor, and the holder cannot run while this thread spins: to ask for that
+ * is a system call for which a sandbox may end the process, and what it would save is not to be seen. */
 static bool spin(struct hk_lock *l)
 {
 	for (int i = 0; i < SPINS; i++) {
@@ -46,7 +35,7 @@ static bool spin(struct hk_lock *l)
 void hk_lock_wait(struct hk_lock *l)
 {
 	HK_TELE(os, lock_wait, 1);
-	if (spinning_pays() && spin(l))
+	if (spin(l))
 		return;
 	/* 2 also when nobody else waits: whether somebody does cannot be known here, and one wake
 	 * for nothing is the price. */

@@ -20,6 +20,8 @@ void *hk_os_map(size_t bytes);
  * refused (*taken says which). A kernel that takes the address as a hint counts as taken. */
 void *hk_os_map_at(void *addr, size_t bytes, bool *taken);
 void hk_os_unmap(void *addr, size_t bytes);
+/* Under HAKMEM_NAMES, what a mapping is called in /proc/PID/maps, if the kernel takes it. */
+void hk_os_name(void *addr, size_t bytes, const char *name);
 /* Grows or shrinks a mapping that hk_os_map made, moving it if `may_move`; NULL when refused, and
  * then the old mapping is untouched. */
 void *hk_os_remap(void *addr, size_t old_bytes, size_t new_bytes, bool may_move);
@@ -28,8 +30,8 @@ void *hk_os_remap(void *addr, size_t old_bytes, size_t new_bytes, bool may_move)
  * mapped, and zero; NULL when refused, and then nothing has changed. */
 void *hk_os_move(void *addr, size_t bytes);
 
-/* Gives the pages back; they read as zero afterwards. false: refused (locked memory, a kernel
- * without madvise, or one found to ignore it), and the contents may be as before. */
+/* Gives the pages back; they read as zero afterwards. false: refused (locked memory), and the contents
+ * may be as before. Without madvise, or where it is ignored, the mapping is replaced by a new one. */
 bool hk_os_purge(void *addr, size_t bytes);
 /* Tells the kernel that it may take the pages when it wants (MADV_FREE). Contents are undefined. */
 bool hk_os_purge_lazily(void *addr, size_t bytes);
@@ -51,8 +53,6 @@ uint64_t hk_os_seed(void);
 /* 64 bits that nobody can guess, other ones at every call. */
 uint64_t hk_os_random(void);
 bool hk_os_is_secure(void); /* AT_SECURE */
-/* Processors that this process may use, at least 1. */
-unsigned hk_os_cpus(void);
 /* True when [addr, addr + bytes) is readable memory, without touching it. */
 bool hk_os_is_mapped(const void *addr, size_t bytes);
 

@@ -8,11 +8,13 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/options.h"
 
 /* The C library's wrappers where they are no cancellation points, so that the sanitizers see the
  * mappings; syscall(2) elsewhere. */
@@ -27,6 +29,11 @@
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE  103
+#endif
+
+#ifndef PR_SET_VMA
+#define PR_SET_VMA           0x53564d41
+#define PR_SET_VMA_ANON_NAME 0
 #endif
 
 /* linux/futex.h is not where musl's compiler looks. */
@@ -127,6 +134,21 @@ void *hk_os_map_at(void *addr, size_t bytes, bool *taken)
 	return p;
 }
 
+/* Off by default: a sandbox that knows what malloc needs need not know prctl. */
+void hk_os_name(void *addr, size_t bytes, const char *name)
+{
+	static _Atomic bool refused; /* Linux 5.17 and later, when they are built for it */
+	int saved_errno = errno;
+
+	if (!hk_option(HK_OPT_NAMES) || atomic_load_explicit(&refused, memory_order_relaxed))
+		return;
+	verify_range(addr, bytes);
+	count(OTHER, 1);
+	if (prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, bytes, name) != 0 && errno != ENOMEM)
+		atomic_store_explicit(&refused, true, memory_order_relaxed);
+	errno = saved_errno;
+}
+
 void hk_os_unmap(void *addr, size_t bytes)
 {
 	int saved_errno = errno;
@@ -179,21 +201,27 @@ static bool works(_Atomic int *state, bool (*probe)(void))
 	return now == WORKS;
 }
 
-/* Is the old range mapped afterwards? qemu-user takes it for unmapped. */
+/* Is the old range mapped afterwards? qemu-user takes it for unmapped. Asked by a mapping of the same
+ * place, which must be refused, since a sandbox may allow no other question. */
 static bool probe_move(void)
 {
 	size_t page = hk_os_page();
-	char *p = hk_os_map(page), *q;
+	char *p = hk_os_map(page), *q, *again;
 	bool done;
 
 	if (!p)
 		return false;
 	q = move_pages(p, page);
-	done = q != NULL && q != p && hk_os_is_mapped(p, page);
-	if (q != NULL)
-		hk_os_unmap(q, page);
-	if (q == NULL || done)
+	if (q == NULL) {
 		hk_os_unmap(p, page);
+		return false;
+	}
+	hk_os_unmap(q, page);
+	again = map(p, page, MAP_FIXED_NOREPLACE);
+	done = q != p && again == NULL && errno == EEXIST;
+	if (again != NULL && again != p)
+		hk_os_unmap(again, page);
+	hk_os_unmap(p, page);
 	return done;
 }
 
@@ -221,28 +249,61 @@ static bool advise(void *addr, size_t bytes, int advice, enum count what)
 	return done;
 }
 
-/* Does a purged page read as zero? Old versions of qemu-user report success and do nothing. */
-static bool probe_purge(void)
+/* How pages can be given back. Whether the kernel has madvise at all is found out by trying; but a
+ * page that is locked says nothing of pages that aren't. */
+enum purge_way { PURGE_UNKNOWN, PURGE_ADVISE, PURGE_REPLACE };
+
+/* Does a purged page read as zero? Old versions of qemu-user report success and do nothing; kernels
+ * are built without madvise, and sandboxes refuse it. */
+static enum purge_way probe_purge(void)
 {
+	enum purge_way way = PURGE_UNKNOWN;
 	size_t page = hk_os_page();
-	unsigned char *p = hk_os_map(page);
-	bool zeroes;
+	volatile unsigned char *p = hk_os_map(page);
 
 	if (!p)
-		return false;
-	*(volatile unsigned char *)p = 1;
-	zeroes = advise(p, page, MADV_DONTNEED, PURGE) && *(volatile unsigned char *)p == 0;
-	hk_os_unmap(p, page);
-	return zeroes;
+		return PURGE_UNKNOWN;
+	*p = 1;
+	count(PURGE, 1);
+	if (madvise((void *)(uintptr_t)p, page, MADV_DONTNEED) == 0)
+		way = *p == 0 ? PURGE_ADVISE : PURGE_REPLACE;
+	else if (errno == ENOSYS || errno == EPERM)
+		way = PURGE_REPLACE;
+	hk_os_unmap((void *)(uintptr_t)p, page);
+	return way;
+}
+
+/* A new mapping in the place of the old one. Should the kernel take the old one and refuse the new one,
+ * there is a hole in the heap, and no way on. */
+static bool replace(void *addr, size_t bytes)
+{
+	bool taken, again;
+
+	if (map(addr, bytes, MAP_FIXED) == addr)
+		return true;
+	again = hk_os_map_at(addr, bytes, &taken) == addr;
+	hk_verify(again || taken);
+	return again;
 }
 
 bool hk_os_purge(void *addr, size_t bytes)
 {
-	static _Atomic int state;
-	bool done = works(&state, probe_purge) && advise(addr, bytes, MADV_DONTNEED, PURGE);
+	static _Atomic int known;
+	int saved_errno = errno;
+	enum purge_way way = (enum purge_way)atomic_load_explicit(&known, memory_order_relaxed);
+	bool done = false;
 
+	if (HK_UNLIKELY(way == PURGE_UNKNOWN)) {
+		way = probe_purge();
+		atomic_store_explicit(&known, way, memory_order_relaxed);
+	}
+	if (way == PURGE_ADVISE)
+		done = advise(addr, bytes, MADV_DONTNEED, PURGE);
+	else if (way == PURGE_REPLACE)
+		done = replace(addr, bytes);
 	if (done)
 		count(PURGED_BYTES, bytes);
+	errno = saved_errno;
 	return done;
 }
 
@@ -277,15 +338,9 @@ static bool probe_guard(void)
 
 bool hk_os_has_guards(void)
 {
-	enum { UNKNOWN, WORKS, FAILS };
-	static _Atomic int state; /* threads that race here find the same */
-	int now = atomic_load_explicit(&state, memory_order_relaxed);
+	static _Atomic int state;
 
-	if (HK_UNLIKELY(now == UNKNOWN)) {
-		now = probe_guard() ? WORKS : FAILS;
-		atomic_store_explicit(&state, now, memory_order_relaxed);
-	}
-	return now == WORKS;
+	return works(&state, probe_guard);
 }
 
 bool hk_os_guard(void *addr, size_t bytes)
@@ -340,21 +395,6 @@ uint64_t hk_os_random(void)
 }
 
 bool hk_os_is_secure(void) { return getauxval(AT_SECURE) != 0; }
-
-unsigned hk_os_cpus(void)
-{
-	int saved_errno = errno;
-	unsigned long mask[128] = { 0 }; /* 8,192 processors; with more the kernel says EINVAL */
-	unsigned n = 0;
-
-	count(OTHER, 1);
-	if (syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask) > 0) {
-		for (size_t i = 0; i < HK_COUNT_OF(mask); i++)
-			n += (unsigned)__builtin_popcountl(mask[i]);
-	}
-	errno = saved_errno;
-	return n ? n : 1;
-}
 
 /* mincore takes PROT_NONE for mapped. sigprocmask copies the set before it looks at what to do with
  * it: EINVAL, and nothing done, when it could. */

@@ -12,6 +12,31 @@
 
 static char *const no_environment[] = { NULL };
 
+/* Before main, so what is stderr now is the program's. */
+HK_COLD static void warn(const char *text)
+{
+	hk_stderr_note();
+	hk_warn("%s", text);
+}
+
+#if HK_SHARED && HK_OVERRIDE
+void __asan_init(void) __attribute__((weak));
+void __tsan_init(void) __attribute__((weak));
+void __msan_init(void) __attribute__((weak));
+void __hwasan_init(void) __attribute__((weak));
+
+/* A sanitizer that is linked into the program serves malloc itself, and hakmem lies idle; one in a
+ * library behind hakmem gets no call, and finds nothing. Neither is what somebody wants. */
+static void find_sanitizer(void)
+{
+	if (__asan_init != NULL || __tsan_init != NULL || __msan_init != NULL ||
+	    __hwasan_init != NULL)
+		warn("this program has a sanitizer, which wants malloc for itself: run it without hakmem");
+}
+#else
+static void find_sanitizer(void) {}
+#endif
+
 /* 101: the first that a library may ask for. Libraries that hakmem doesn't depend on may be
  * constructed, and allocate, earlier: they get the default profile. environ is libc's, which is
  * constructed before: musl passes constructors no arguments, and after clearenv it is NULL. */
@@ -27,5 +52,6 @@ __attribute__((constructor(101))) static void start_process(void)
 	/* Registered early, so prepared late and resumed early: others' handlers may allocate. libc
 	 * drops the handlers with the library, which is never unloaded (-z nodelete). */
 	if (pthread_atfork(hk_fork_prepare, hk_fork_parent, hk_fork_child) != 0)
-		hk_warn("pthread_atfork failed: fork is unsafe while other threads allocate");
+		warn("pthread_atfork failed: fork is unsafe while other threads allocate");
+	find_sanitizer();
 }

@@ -75,7 +75,10 @@ static bool enter(void *p, size_t bytes, const struct hk_huge *as)
 
 	entry.address = (uintptr_t)p;
 	entry.bytes = bytes;
-	return hk_registry_insert(&entry);
+	if (!hk_registry_insert(&entry))
+		return false;
+	hk_os_name(p, bytes, "hakmem: huge block");
+	return true;
 }
 
 static void *map_new(size_t bytes, size_t align, const struct hk_huge *as)

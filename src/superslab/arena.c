@@ -143,6 +143,7 @@ static bool adopt_mapping(hk_unit first, uint32_t units)
 		hk_os_unmap(hk_arena_address(first), bytes);
 		return false;
 	}
+	hk_os_name(hk_arena_address(first), bytes, "hakmem: SuperSlabs");
 	prefault(hk_arena_address(first), bytes);
 	for (uint32_t i = 0; i < units; i++)
 		hk_page_set(first + i, hk_word_kind(HK_KIND_FREE, 0));

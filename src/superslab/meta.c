@@ -30,6 +30,7 @@ static bool add_chunk(size_t bytes)
 	}
 	if (chunk == NULL)
 		return false;
+	hk_os_name(chunk, size, "hakmem: records");
 	meta.next = chunk;
 	meta.end = chunk + size;
 	return true;

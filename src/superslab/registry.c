@@ -99,6 +99,7 @@ static bool grow(void)
 
 	if (table == NULL)
 		return false;
+	hk_os_name(table, bytes, "hakmem: table of huge blocks");
 	registry.table = table;
 	registry.slots = 2 * old_slots;
 	for (size_t i = 0; i < old_slots; i++) {

@@ -64,6 +64,8 @@ static inline void *t_symbol(const char *name)
 	T_LOOKED_UP(void (*)(void *, size_t, size_t), "free_aligned_sized")(p, a, n)
 #define T_STATS_GET(s) T_LOOKED_UP(void (*)(struct hak_stats *), "hak_stats_get")(s)
 #define T_TRIM()       T_LOOKED_UP(size_t (*)(void), "hak_trim")()
+#define T_OPTION_SET(name, value)                                                                  \
+	T_LOOKED_UP(int (*)(const char *, const char *), "hak_option_set")(name, value)
 #else
 void free_sized(void *p, size_t size);
 void free_aligned_sized(void *p, size_t alignment, size_t size);
@@ -74,8 +76,9 @@ void free_aligned_sized(void *p, size_t alignment, size_t size);
 #endif
 
 #ifndef T_STATS_GET
-#define T_STATS_GET hak_stats_get
-#define T_TRIM      hak_trim
+#define T_STATS_GET  hak_stats_get
+#define T_TRIM       hak_trim
+#define T_OPTION_SET hak_option_set
 #endif
 
 /* Bytes in blocks handed out. */

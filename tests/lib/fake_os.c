@@ -17,7 +17,6 @@ static struct hk_fake_range ranges[MOST]; /* by address, none touching the next 
 static unsigned range_count;
 static size_t mapped, peak, purged, limit = SIZE_MAX;
 static size_t page = 4096;
-static unsigned cpus = 2;
 static bool secure, refuse, no_guards;
 static uint64_t seed = 0x5eed;
 static unsigned fail_after, fail_every, since_failure, taken_calls;
@@ -236,6 +235,16 @@ void hk_os_unmap(void *addr, size_t bytes)
 	leave(saved);
 }
 
+void hk_os_name(void *addr, size_t bytes, const char *name)
+{
+	int saved;
+
+	(void)name;
+	enter(&saved);
+	check_mapped("name", addr, bytes);
+	leave(saved);
+}
+
 static void *remap(char *addr, size_t from, size_t to, bool may_move)
 {
 	char *p;
@@ -389,7 +398,6 @@ uint64_t hk_os_random(void)
 uint64_t hk_os_now_ns(void) { return atomic_load(&hk_fake_now); }
 uint64_t hk_os_seed(void) { return seed; }
 bool hk_os_is_secure(void) { return secure; }
-unsigned hk_os_cpus(void) { return cpus; }
 
 bool hk_os_is_mapped(const void *addr, size_t bytes)
 {
@@ -446,7 +454,6 @@ void hk_fake_reset(void)
 	fail_after = fail_every = since_failure = taken_calls = 0;
 	refuse = secure = no_guards = false;
 	limit = SIZE_MAX;
-	cpus = 2;
 	seed = 0x5eed;
 	peak = mapped;
 	purged = 0;
@@ -474,7 +481,6 @@ void hk_fake_page(size_t bytes)
 	page = bytes;
 }
 
-void hk_fake_cpus(unsigned n) { cpus = n; }
 void hk_fake_secure(bool yes) { secure = yes; }
 void hk_fake_seed(uint64_t s) { seed = s; }
 void hk_fake_advance_ms(uint64_t ms) { atomic_fetch_add(&hk_fake_now, ms * 1000000); }

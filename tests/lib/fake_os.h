@@ -29,7 +29,6 @@ void hk_fake_limit(size_t bytes);
 
 /* 4, 16 or 64 KiB; before anything is mapped. */
 void hk_fake_page(size_t bytes);
-void hk_fake_cpus(unsigned cpus);
 void hk_fake_secure(bool secure);
 void hk_fake_seed(uint64_t seed);
 
