@@ -2,7 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "slab/slab.h"
 
-#include "slab/hard_slab.h" /* hk_hard_slab_check */
+#include "slab/hard_slab.h"
 
 static uint32_t word_of(const struct hk_slab *s, uint32_t owner)
 {
@@ -43,14 +43,24 @@ void hk_slab_set_owner(struct hk_slab *s, uint32_t owner)
 		hk_page_set(s->unit + i, word_of(s, owner));
 }
 
+size_t hk_slab_pages(const struct hk_slab *s)
+{
+	bool hardened = (s->flags & HK_SLAB_HARDENED) != 0;
+
+	if (hardened && hk_hard_slab_is_purged(s))
+		return 0;
+	return hk_arena_pages(s->unit, s->units, s->carved * hk_slab_block_bytes(s));
+}
+
 uint32_t hk_slab_unmake(struct hk_slab *s)
 {
-	size_t touched = hk_div_up(s->carved * hk_slab_block_bytes(s), HK_UNIT_BYTES);
+	size_t touched = s->carved * hk_slab_block_bytes(s);
 
 	hk_assert(s->used == 0);
 	for (uint32_t i = 0; i < s->units; i++)
 		hk_page_set(s->unit + i, hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SLAB));
-	return (uint32_t)touched;
+	hk_arena_note_touched(s->unit, touched);
+	return (uint32_t)hk_div_up(touched, HK_UNIT_BYTES);
 }
 
 void hk_slab_die(const struct hk_slab *s, const void *caller)

@@ -60,6 +60,9 @@ HK_INLINE struct hk_slab *hk_slab_of(hk_unit unit)
 
 HK_INLINE char *hk_slab_start(const struct hk_slab *s) { return hk_arena_address(s->unit); }
 HK_INLINE size_t hk_slab_block_bytes(const struct hk_slab *s) { return hk_class_size(s->bin); }
+/* Bytes of it that have pages: what was carved, and what earlier users of its units have left. With the
+ * owner heap's lock. */
+size_t hk_slab_pages(const struct hk_slab *s);
 /* Something to hand out: in a list, or not yet carved. */
 HK_INLINE bool hk_slab_has_blocks(const struct hk_slab *s)
 {
