@@ -156,7 +156,7 @@ struct hak_stats {
 	size_t committed; /* of that: in use, or freed and not yet given back; whole units of 64 KiB */
 	size_t resident;
 
-	size_t live;        /* in blocks handed out, by their usable size, tails of hardened too */
+	size_t live;        /* in blocks handed out, by their usable size */
 	size_t spans;       /* of live: in blocks over 256 KiB */
 	size_t huge;        /* of live: in blocks mapped one by one */
 	size_t span_blocks; /* the numbers of both */

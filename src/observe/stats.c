@@ -70,7 +70,11 @@ static void add_slab(const struct hk_slab *slab, struct hk_stats *s)
 	c->free_blocks += unused;
 	c->resident += pages;
 	s->sum.uncarved += (slab->capacity - slab->carved) * size;
-	if (pages == 0) /* given back, with free blocks in them */
+	if (hardened) { /* what is behind a block is not the program's */
+		s->sum.live -= slab->hard->out * HK_CANARY_BYTES;
+		s->sum.tails += slab->hard->out * HK_CANARY_BYTES;
+	}
+	if (pages < slab->carved * size) /* given back, with free blocks in them */
 		return;
 	s->sum.quarantine += waiting * size;
 	*(slab->used == 0 ? &s->sum.idle : &s->sum.free_blocks) += unused * size;
@@ -149,7 +153,7 @@ static void add_spans(hk_unit unit, hk_unit end, struct hk_stats *s)
 		    HK_KIND_SPAN) {
 			units = (uint32_t)hk_max(hk_span_units(hk_span_at(unit)), 1);
 			s->sum.span_blocks++;
-			s->sum.spans += units * HK_UNIT_BYTES;
+			s->sum.spans += hk_span_usable(hk_span_at(unit));
 			s->sum.slack_most += (units / 9 + 1) * HK_UNIT_BYTES - 1;
 		}
 		unit += units;

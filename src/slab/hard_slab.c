@@ -204,7 +204,8 @@ void hk_hard_slab_purge(struct hk_slab *s)
 	size_t bytes = hk_align_up(s->carved * hk_slab_block_bytes(s), hk_os_page());
 
 	s->hard->freed = 0;
-	hk_release_purge(hk_slab_start(s), bytes);
+	if (hk_release_purge(hk_slab_start(s), bytes) == HK_PURGED_ZERO)
+		hk_arena_note_purged(s->unit, s->units);
 }
 
 void *hk_hard_slab_find_damage(const struct hk_slab *s)

@@ -43,13 +43,16 @@ void hk_slab_set_owner(struct hk_slab *s, uint32_t owner)
 		hk_page_set(s->unit + i, word_of(s, owner));
 }
 
+static bool is_purged(const struct hk_slab *s)
+{
+	return (s->flags & HK_SLAB_HARDENED) != 0 && hk_hard_slab_is_purged(s);
+}
+
 size_t hk_slab_pages(const struct hk_slab *s)
 {
-	bool hardened = (s->flags & HK_SLAB_HARDENED) != 0;
+	size_t carved = s->carved * hk_slab_block_bytes(s);
 
-	if (hardened && hk_hard_slab_is_purged(s))
-		return 0;
-	return hk_arena_pages(s->unit, s->units, s->carved * hk_slab_block_bytes(s));
+	return hk_arena_pages(s->unit, s->units, is_purged(s) ? 0 : carved);
 }
 
 uint32_t hk_slab_unmake(struct hk_slab *s)
@@ -59,7 +62,8 @@ uint32_t hk_slab_unmake(struct hk_slab *s)
 	hk_assert(s->used == 0);
 	for (uint32_t i = 0; i < s->units; i++)
 		hk_page_set(s->unit + i, hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SLAB));
-	hk_arena_note_touched(s->unit, touched);
+	if (!is_purged(s))
+		hk_arena_note_touched(s->unit, touched);
 	return (uint32_t)hk_div_up(touched, HK_UNIT_BYTES);
 }
 

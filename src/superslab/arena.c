@@ -129,11 +129,15 @@ void hk_arena_note_touched(hk_unit unit, size_t bytes)
 	}
 }
 
-void hk_arena_note_untouched(hk_unit unit, uint32_t units)
+static void set_touched(hk_unit unit, uint32_t units, uint8_t grains)
 {
 	for (uint32_t i = 0; i < units; i++)
-		hk_ss_of(unit + i)->touched[(unit + i) % HK_SS_UNITS] = 0;
+		hk_ss_of(unit + i)->touched[(unit + i) % HK_SS_UNITS] = grains;
 }
+
+void hk_arena_note_untouched(hk_unit unit, uint32_t units) { set_touched(unit, units, 0); }
+
+void hk_arena_note_purged(hk_unit unit, uint32_t units) { set_touched(unit, units, 1); }
 
 size_t hk_arena_pages(hk_unit unit, uint32_t units, size_t bytes)
 {

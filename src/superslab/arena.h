@@ -100,6 +100,8 @@ void hk_arena_unmap(hk_unit first, uint32_t units);
 void hk_arena_note_touched(hk_unit unit, size_t bytes);
 /* Their pages are gone. */
 void hk_arena_note_untouched(hk_unit unit, uint32_t units);
+/* The same of units that count as dirty until they are in the pool (AR3), by their holder. */
+void hk_arena_note_purged(hk_unit unit, uint32_t units);
 /* Bytes of these units that have pages, when their holder has written to the first `bytes`. */
 size_t hk_arena_pages(hk_unit unit, uint32_t units, size_t bytes);
 

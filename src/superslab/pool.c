@@ -542,38 +542,6 @@ void hk_pool_count(size_t *free_units, size_t *dirty_units)
 	hk_lock_drop(&pool.lock);
 }
 
-static void add_pages(const struct hk_run_node *run, struct hk_pool_pages *sum)
-{
-	for (hk_unit u = run->unit; u < run->unit + run->units; u++) {
-		const struct hk_superslab *ss = hk_ss_of(u);
-		size_t bytes = hk_arena_pages(u, 1, 0);
-
-		if ((ss->dirty & mask_of(u, 1)) != 0)
-			sum->dirty += bytes;
-		else if ((ss->lazy & mask_of(u, 1)) != 0)
-			sum->lazy += bytes;
-		else
-			sum->prefaulted += bytes;
-	}
-}
-
-struct hk_pool_pages hk_pool_pages(void)
-{
-	struct hk_pool_pages sum = { 0 };
-
-	hk_lock_take(&pool.lock);
-	for (unsigned side = 0; side < 2; side++) {
-		for (unsigned t = next_tier(side, 0); t < TIERS; t = next_tier(side, t + 1)) {
-			const struct hk_run_node *run = tiers[side][t].head;
-
-			for (; run != NULL; run = run->next)
-				add_pages(run, &sum);
-		}
-	}
-	hk_lock_drop(&pool.lock);
-	return sum;
-}
-
 static void check_run(const struct hk_run_node *run, unsigned side, unsigned t)
 {
 	hk_unit end = run->unit + run->units;

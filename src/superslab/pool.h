@@ -63,7 +63,7 @@ size_t hk_pool_unmap(void);
 /* Units free in the pool, and of them dirty. */
 void hk_pool_count(size_t *free_units, size_t *dirty_units);
 /* Bytes in the pool that have pages: of dirty units, of units given back lazily, and of others, which
- * were faulted in ahead. O(free units). */
+ * were faulted in ahead. O(units), pages.c. */
 struct hk_pool_pages {
 	size_t dirty, lazy, prefaulted;
 };
