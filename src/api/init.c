@@ -4,7 +4,7 @@
 #include "api/mode.h"
 #include "base/options.h"
 #include "heap/heap.h"
-#include "observe/stats.h" /* hk_dump_begin */
+#include "observe/dump.h"
 #include "os/thread.h"
 #include "slab/harden.h"
 #include "superslab/release.h"

@@ -3,6 +3,7 @@
 #include "base/tele.h"
 #include "heap/heap.h"
 #include "heap/quarantine.h"
+#include "slab/holes.h"
 #include "superslab/release.h"
 
 /* The slab of a block that is in bin `bin` of h; aborts when it can't be. */
@@ -35,6 +36,9 @@ static void verify_start(const struct hk_slab *s, const struct hk_block *b, cons
 	if (HK_UNLIKELY(inside != 0))
 		hk_heap_die_inside((struct hk_offence){ "free", caller }, b, inside,
 				   hk_slab_block_bytes(s));
+	if (HK_UNLIKELY(hk_holes_have(s, b)))
+		hk_heap_die_already_free((struct hk_offence){ "free", caller }, b,
+					 hk_slab_block_bytes(s));
 }
 
 static bool is_in(const struct hk_slab *s, const struct hk_block *b)
@@ -127,7 +131,7 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 		return;
 	}
 	hk_lock_take(&h->lock);
-	if (HK_UNLIKELY(b->tag == HK_TAG) && hk_heap_is_listed(s, b))
+	if (HK_UNLIKELY((b->tag == HK_TAG && hk_heap_is_listed(s, b)) || hk_holes_have(s, b)))
 		hk_heap_die_already_free(where, b, hk_slab_block_bytes(s));
 	hk_chain_push(&one, b);
 	hk_slab_put(s, &one, where.caller);
@@ -149,7 +153,7 @@ static bool is_in_list(const struct hk_block *list, const struct hk_block *b, ui
 bool hk_heap_is_listed(const struct hk_slab *s, const struct hk_block *b)
 {
 	return is_in_list(s->free, b, s->free_blocks) || is_in_list(s->mail, b, s->mail_blocks) ||
-	       hk_remote_holds(s, b);
+	       hk_remote_holds(s, b) || hk_holes_have(s, b);
 }
 
 void hk_heap_die_damaged(struct hk_offence where, const struct hk_block *b, size_t bytes)

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/fmt.h"
 #include "base/options.h"
+#include "observe/dump.h"
 #include "observe/stats.h"
 #include "os/os.h"
 #include "os/signal.h"

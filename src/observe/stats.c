@@ -57,7 +57,7 @@ static uint32_t mail_count(const struct hk_slab *slab)
 static void add_slab(const struct hk_slab *slab, struct hk_stats *s)
 {
 	struct hak_class_stats *c = &s->class[slab->bin];
-	size_t size = hk_slab_block_bytes(slab), pages = hk_slab_pages(slab);
+	size_t holes, size = hk_slab_block_bytes(slab), pages = hk_slab_pages(slab, &holes);
 	bool hardened = (slab->flags & HK_SLAB_HARDENED) != 0;
 	size_t waiting = hardened ? slab->used - hk_min(slab->used, slab->hard->out) : 0;
 	size_t unused = slab->carved - slab->used;
@@ -69,16 +69,18 @@ static void add_slab(const struct hk_slab *slab, struct hk_stats *s)
 	c->quarantine += waiting;
 	c->free_blocks += unused;
 	c->resident += pages;
-	s->sum.uncarved += (slab->capacity - slab->carved) * size;
+	s->sum.uncarved += (slab->capacity - slab->carved) * size + holes;
 	if (hardened) { /* what is behind a block is not the program's */
 		s->sum.live -= slab->hard->out * HK_CANARY_BYTES;
 		s->sum.tails += slab->hard->out * HK_CANARY_BYTES;
 	}
-	if (pages < slab->carved * size) /* given back, with free blocks in them */
+	if (pages + holes < slab->carved * size) /* given back, with free blocks in them */
 		return;
 	s->sum.quarantine += waiting * size;
-	*(slab->used == 0 ? &s->sum.idle : &s->sum.free_blocks) += unused * size;
-	s->sum.tails += pages - slab->carved * size;
+	/* the ends of a hole may be those of blocks that are in the list, or have no page behind them */
+	holes = hk_min(holes, unused * size);
+	*(slab->used == 0 ? &s->sum.idle : &s->sum.free_blocks) += unused * size - holes;
+	s->sum.tails += pages + holes - slab->carved * size;
 }
 
 static void add_slabs(const struct hk_slab *slab, struct hk_stats *s)

@@ -2,14 +2,14 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #ifndef HK_OBSERVE_STATS_H
 #define HK_OBSERVE_STATS_H
-/* BOX stats - where the memory is: sums over all heaps, and their dumps.
- * Owns:       the thread of STATS_SIGNAL and STATS_EVERY; else nothing: it reads the other boxes.
+/* BOX stats - where the memory is: sums over all heaps, and reports of them.
+ * Owns:       nothing: it reads the other boxes.
  * Invariants: ST1 resident is the sum of live and of the parts that hakmem.h marks
  *             ST2 of each class, carved blocks are live, in bins, ways, mail or quarantine, or free
  * Threads:    any; takes the locks of the heaps one after the other. Bins, ways and BigCaches belong
  *             to threads that may be running: their counts are read as they are at that moment.
  * Locks:      HEAP, POOL, HUGE, never two at once. Writers are called without.
- * Fails:      never; a file that can't be made is named in one warning. */
+ * Fails:      never. */
 #include "base/base.h"
 #include "hakmem/hakmem.h"
 #include "slab/class.h"
@@ -34,8 +34,5 @@ enum hk_part {
 void hk_report_text(unsigned parts, hak_write_fn fn, void *arg);
 /* All of it but single SuperSlabs. `number`: which report of the process it is, from 0. */
 void hk_report_json(unsigned number, hak_write_fn fn, void *arg);
-
-/* Starts what STATS_SIGNAL and STATS_EVERY ask for. Once, when the options are known. */
-void hk_dump_begin(void);
 
 #endif

@@ -205,7 +205,8 @@ void hk_hard_slab_purge(struct hk_slab *s)
 
 	s->hard->freed = 0;
 	if (hk_release_purge(hk_slab_start(s), bytes) == HK_PURGED_ZERO)
-		hk_arena_note_purged(s->unit, s->units);
+		for (uint32_t i = 0; i < s->units; i++)
+			hk_arena_note_purged(s->unit + i, HK_UNIT_BYTES);
 }
 
 void *hk_hard_slab_find_damage(const struct hk_slab *s)

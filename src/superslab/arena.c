@@ -129,15 +129,19 @@ void hk_arena_note_touched(hk_unit unit, size_t bytes)
 	}
 }
 
-static void set_touched(hk_unit unit, uint32_t units, uint8_t grains)
+void hk_arena_note_untouched(hk_unit unit, uint32_t units)
 {
 	for (uint32_t i = 0; i < units; i++)
-		hk_ss_of(unit + i)->touched[(unit + i) % HK_SS_UNITS] = grains;
+		hk_ss_of(unit + i)->touched[(unit + i) % HK_SS_UNITS] = 0;
 }
 
-void hk_arena_note_untouched(hk_unit unit, uint32_t units) { set_touched(unit, units, 0); }
+void hk_arena_note_purged(hk_unit unit, size_t bytes)
+{
+	uint8_t *touched = &hk_ss_of(unit)->touched[unit % HK_SS_UNITS];
+	size_t grains = bytes / HK_GRAIN_BYTES;
 
-void hk_arena_note_purged(hk_unit unit, uint32_t units) { set_touched(unit, units, 1); }
+	*touched = (uint8_t)(*touched > grains ? *touched - grains : 1);
+}
 
 size_t hk_arena_pages(hk_unit unit, uint32_t units, size_t bytes)
 {

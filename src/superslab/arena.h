@@ -29,7 +29,7 @@ struct hk_run_node {
 	uint32_t dirty; /* of them, touched since they were last zero [lock POOL] */
 };
 
-#define HK_UNIT_UPPER 88u
+#define HK_UNIT_UPPER 96u
 
 /* How far into a unit its pages are there is counted in grains, the smallest page of any system. */
 #define HK_GRAIN_BYTES (4 * HK_KiB)
@@ -51,7 +51,8 @@ struct hk_superslab {
 	uint32_t used;      /* mapped units that are not in the pool [lock POOL] */
 	uint32_t refaults;  /* takes in a row of units that were purged a moment ago [lock POOL] */
 	uint64_t purged_at; /* coarse ns [lock POOL] */
-	uint8_t touched[HK_SS_UNITS]; /* of each unit the leading grains that may have pages [who
+	uint8_t touched
+		[HK_SS_UNITS]; /* of each unit how many grains, leading ones, may have pages [who
 					 holds the unit; in the pool: lock POOL] */
 	struct hk_unit_meta meta[HK_SS_UNITS];
 };
@@ -100,8 +101,8 @@ void hk_arena_unmap(hk_unit first, uint32_t units);
 void hk_arena_note_touched(hk_unit unit, size_t bytes);
 /* Their pages are gone. */
 void hk_arena_note_untouched(hk_unit unit, uint32_t units);
-/* The same of units that count as dirty until they are in the pool (AR3), by their holder. */
-void hk_arena_note_purged(hk_unit unit, uint32_t units);
+/* Some of a unit's are, says its holder: it counts as dirty until it is in the pool (AR3). */
+void hk_arena_note_purged(hk_unit unit, size_t bytes);
 /* Bytes of these units that have pages, when their holder has written to the first `bytes`. */
 size_t hk_arena_pages(hk_unit unit, uint32_t units, size_t bytes);
 

@@ -227,6 +227,31 @@ static void trim_gives_all_back(void)
 	}
 }
 
+/* Blocks that are left here and there don't keep the pages of those that are free. */
+static void trim_of_part_used_slabs(void)
+{
+	size_t base, before, after;
+
+	malloc_trim(0);
+	base = rss();
+	fill(60 * T_MiB, 5000, 40000);
+	free_share(90);
+	trims("middle, 90% freed", base, false);
+	free_share(100);
+	malloc_trim(0);
+	fill(60 * T_MiB, 500, 2000);
+	free_share(95);
+	before = rss();
+	t_equal(malloc_trim(0), 1);
+	after = rss();
+	t_check_at(after - base < (before - base) / 2, after - base);
+	tells("holes", usable());
+	fill(60 * T_MiB, 500, 2000);
+	tells("holes that are filled again", usable());
+	free_share(100);
+	malloc_trim(0);
+}
+
 /* 1 exactly when pages went back. */
 static void trim_says_so(void)
 {
@@ -272,9 +297,8 @@ static void write_info(const char *file)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(one_thread),
-		T_CASE(several_threads),
-		T_CASE(trim_gives_all_back),
+		T_CASE(one_thread),          T_CASE(several_threads),
+		T_CASE(trim_gives_all_back), T_CASE(trim_of_part_used_slabs),
 		T_CASE(trim_says_so),
 	};
 
