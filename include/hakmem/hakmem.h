@@ -212,7 +212,8 @@ HAK_API int hak_stats_print(const char *format, hak_write_fn fn, void *arg) HAK_
 /* ---- Control --------------------------------------------------------------------------------- */
 
 /* Gives back to the system all free memory that can be, of every thread's heap but for the small
- * bins of running threads; returns the bytes given back. */
+ * bins and recent spans of other running threads; also pages that only free blocks lie in. Returns the
+ * bytes given back. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 /* An option by its environment name, with or without HAKMEM_, and values spelt as there. 0; ENOENT:
  * no such option; EINVAL: bad value, or one that can be set at start only. */
