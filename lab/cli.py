@@ -15,6 +15,7 @@ COMMANDS = {
     "run": "runs a program on hakmem",
     "bench": "measures allocators: workloads, real programs, other suites",
     "ab": "compares two builds, binaries or environments, with a verdict",
+    "rss": "tells where a program's memory is, at its peak and over time",
     "soak": "runs for long and watches memory and speed",
     "trace": "records what a program allocates, and replays it",
     "report": "turns results into one HTML page, or the scorecard",

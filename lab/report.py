@@ -29,7 +29,7 @@ def _parser():
     return parser
 
 
-def _templates():
+def templates():
     import jinja2
 
     def md(value):
@@ -73,7 +73,7 @@ def page(sources, refused):
               report_more.syscalls, report_more.instructions, report_more.ab]
     found = [section for section in (make(context) for make in makers) if section]
     found.append(report_more.machine(sources))
-    return _templates().get_template("page.html.jinja").render(
+    return templates().get_template("page.html.jinja").render(
         sections=found, slots=slots, shapes=report_plots.SHAPES,
         summary=report_summary.sentences(kinds, refused),
         overview=report_summary.overview(kinds), sources=sources)
@@ -84,7 +84,7 @@ def scorecard(sources, refused):
     from lab import report_more, report_scorecard, report_summary
 
     kinds = by_kind(sources)
-    return _templates().get_template("scorecard.md.jinja").render(
+    return templates().get_template("scorecard.md.jinja").render(
         summary=[pair for pair in report_summary.sentences(kinds, refused)
                  if pair[0] not in ("Not measured", "Missing or failed")],
         overview=report_summary.overview(kinds), parts=report_scorecard.parts(kinds),

@@ -131,7 +131,8 @@ def thin(points):
     return found
 
 
-def _path(points, x, y, steps=False):
+def path(points, x, y, steps=False):
+    """Through [(x, y)], in the square."""
     words, before = [], None
     for px, py in points:
         left, top = f"{10 * x.at(px):.5g}", f"{1000 - 10 * y.at(py):.5g}"
@@ -147,8 +148,8 @@ def curve(name, slot, points, x, y, marks=False, dash=0, steps=False):
     if len(points) > POINTS_MAX and not steps:
         pieces = thin(points)
         outline = [(p[0], p[3]) for p in pieces] + [(p[0], p[1]) for p in reversed(pieces)]
-        return Curve(name, slot, _path([(p[0], p[2]) for p in pieces], x, y),
-                     _path(outline, x, y) + "Z", (), dash)
+        return Curve(name, slot, path([(p[0], p[2]) for p in pieces], x, y),
+                     path(outline, x, y) + "Z", (), dash)
     dots = tuple((x.at(px), round(100 - y.at(py), 2), f"{name}: {py:.4g}") for px, py in points) \
         if marks else ()
-    return Curve(name, slot, _path(points, x, y, steps), "", dots, dash)
+    return Curve(name, slot, path(points, x, y, steps), "", dots, dash)

@@ -15,6 +15,7 @@ FLOORS = ["base", "os", "superslab", "slab", "heap", "api", "override"]
 BESIDE = ["observe", "debug"]
 # (who, what): modes that are switched on from above, and so must be known there.
 ALLOWED = [
+    ("api", "observe/dump.h"),
     ("api", "observe/stats.h"),
     ("override", "observe/stats.h"),
 ]

@@ -24,12 +24,12 @@ build's leaves no instruction behind; at level 0, the release build's, none exis
     cmake --preset observe && cmake --build --preset observe
     HAKMEM_STATS=1 LD_PRELOAD=$PWD/build/observe/libhakmem.so program
 
-With `HAKMEM_STATS` other than 0, every counter is printed on stderr when the process ends, summed
-over its threads. A thread writes only its own counters, with plain loads and stores; so sums taken
+With `HAKMEM_STATS=1` every counter is printed on stderr when the process ends, summed over its
+threads; JSON has them as `counters` (docs/statistics.md). A thread writes only its own counters, with plain loads and stores; so sums taken
 while others run are approximate. Of more than 64 threads at once, the rest share one set, inexactly.
 
 What any build can tell, by `HAKMEM_STATS`, the dumps and `hak_stats_get`, needs no counter:
-docs/options.md and include/hakmem/hakmem.h.
+docs/statistics.md.
 
 | counter | unit | what | level |
 |---|---|---|---|

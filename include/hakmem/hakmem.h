@@ -146,18 +146,44 @@ typedef bool (*hak_walk_fn)(const struct hak_block_info *block, void *arg);
 HAK_API bool hak_heap_walk(hak_heap *heap, hak_walk_fn fn, void *arg) HAK_NOEXCEPT;
 
 /* Where the memory is, in bytes. Sums over all threads, each part read once: exact when no other
- * thread is allocating. */
+ * thread is allocating. A call walks over every slab: about a millisecond a GiB.
+ *
+ * resident is the sum of `live` and of the parts that are marked (r): what hakmem's own accounts say
+ * that the process has in memory because of it. They know what was handed out, not what the program
+ * wrote: a block counts whole, though the system gives a page only when it is written to. */
 struct hak_stats {
-	size_t mapped;      /* address space that hakmem has mapped for blocks */
-	size_t committed;   /* of that: in use, or freed and not yet given back */
-	size_t live;        /* in blocks handed out, by their usable size, tails of hardened too */
+	size_t mapped; /* address space that hakmem has mapped for blocks; nothing else is reserved */
+	size_t committed; /* of that: in use, or freed and not yet given back; whole units of 64 KiB */
+	size_t resident;
+
+	size_t live;        /* in blocks handed out, by their usable size */
+	size_t spans;       /* of live: in blocks over 256 KiB */
 	size_t huge;        /* of live: in blocks mapped one by one */
-	size_t huge_blocks; /* their number */
-	size_t held;  /* not live: dirty free units, warm units, cached huge blocks, and what bins
-				and span caches may hold by their limits */
-	size_t bound; /* what held may be now, by the profile */
-	size_t metadata; /* hakmem's own structures */
-	size_t purged;   /* given back to the system since the start */
+	size_t span_blocks; /* the numbers of both */
+	size_t huge_blocks;
+	size_t slack_most; /* of live: what rounding up has added, at most. Requested sizes are not kept */
+
+	size_t bins;        /* (r) in the bins of threads, ready to be handed out */
+	size_t ways;        /* (r) freed by other threads, not yet sent to their owners */
+	size_t mail;        /* (r) sent, not yet collected by their owners */
+	size_t quarantine;  /* (r) freed hardened blocks that wait */
+	size_t free_blocks; /* (r) free in slabs that have other blocks out */
+	size_t idle;        /* (r) in slabs that have none */
+	size_t tails;       /* (r) pages of slabs behind the blocks that were ever handed out */
+	size_t warm;        /* (r) in the ready units of threads */
+	size_t bigcache;    /* (r) in recently freed spans */
+	size_t huge_cached; /* (r) in recently freed huge blocks */
+	size_t dirty;       /* (r) in free units of the shared pool */
+	size_t lazy;        /* (r) given back, but the system takes the pages only when it wants */
+	size_t prefaulted;  /* (r) faulted in ahead, and never used */
+	size_t metadata;    /* (r) hakmem's own structures */
+
+	size_t uncarved; /* in slabs, never handed out; most of it without pages */
+	size_t held; /* what the release policy bounds: dirty free units, warm units, cached huge blocks,
+			 and what bins and span caches may hold by their limits */
+	size_t bound;  /* what held may be now, by the profile */
+	size_t purged; /* given back to the system since the start */
+
 	uint64_t
 		blocks_out; /* blocks that left slabs and spans since the start: a lower bound of the
 				allocations served (bins recycle blocks without counting) */
@@ -166,10 +192,28 @@ struct hak_stats {
 };
 HAK_API void hak_stats_get(struct hak_stats *out) HAK_NOEXCEPT;
 
+/* One size class. Blocks, but for size and resident. */
+struct hak_class_stats {
+	size_t size;           /* bytes of a block */
+	size_t slabs;          /* runs of memory that are cut into such blocks */
+	size_t blocks, carved; /* that fit in them; of these, ever handed out */
+	size_t live, bins, ways, mail, quarantine, free_blocks; /* carved is their sum */
+	size_t resident; /* bytes of the slabs that have pages, at most */
+};
+/* Fills in out[0 … count - 1], smallest class first; returns how many classes there are. */
+HAK_API size_t hak_stats_classes(struct hak_class_stats *out, size_t count) HAK_NOEXCEPT;
+
+/* Writes statistics: format "text", or "json" (docs/statistics.md). They are taken first; then fn
+ * gets them in pieces, without a lock of hakmem's held, so it may allocate. fn NULL: stderr. 0;
+ * EINVAL: no such format. */
+typedef void (*hak_write_fn)(const char *text, size_t bytes, void *arg);
+HAK_API int hak_stats_print(const char *format, hak_write_fn fn, void *arg) HAK_NOEXCEPT;
+
 /* ---- Control --------------------------------------------------------------------------------- */
 
 /* Gives back to the system all free memory that can be, of every thread's heap but for the small
- * bins of running threads; returns the bytes given back. */
+ * bins and recent spans of other running threads; also pages that only free blocks lie in. Returns the
+ * bytes given back. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 /* An option by its environment name, with or without HAKMEM_, and values spelt as there. 0; ENOENT:
  * no such option; EINVAL: bad value, or one that can be set at start only. */

@@ -21,7 +21,8 @@ size_t hak_trim(void)
 	hk_heap_shed(h);
 	hk_lock_drop(&h->lock);
 	sum = hk_huge_trim();
-	return sum + hk_release_all();
+	sum += hk_release_all();
+	return sum + hk_heap_trim_slabs();
 }
 
 int hak_option_set(const char *name, const char *value)

@@ -4,6 +4,7 @@
 #include "api/mode.h"
 #include "base/options.h"
 #include "heap/heap.h"
+#include "observe/dump.h"
 #include "os/thread.h"
 #include "slab/harden.h"
 #include "superslab/release.h"
@@ -66,6 +67,7 @@ void hk_init(char *const *environment)
 	hk_options_init(environment, hk_os_is_secure());
 	hk_mode_choose();
 	hk_background_choose();
+	hk_dump_begin();
 }
 
 void hk_fork_prepare(void) { hk_heap_lock_all(); }

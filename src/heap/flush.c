@@ -3,6 +3,7 @@
 #include "base/tele.h"
 #include "heap/heap.h"
 #include "heap/quarantine.h"
+#include "slab/holes.h"
 #include "superslab/release.h"
 
 /* The slab of a block, whose word must be `word`. */
@@ -25,13 +26,17 @@ static void verify_tag(unsigned bin, const struct hk_block *b, const void *calle
 		hk_heap_die_damaged((struct hk_offence){ "free", caller }, b, hk_class_size(bin));
 }
 
-static void verify_start(unsigned bin, size_t offset, const struct hk_block *b, const void *caller)
+static void verify_start(const struct hk_slab *s, unsigned bin, size_t offset,
+			 const struct hk_block *b, const void *caller)
 {
 	size_t inside = hk_class_inside(bin, (uint32_t)offset);
 
 	if (HK_UNLIKELY(inside != 0))
 		hk_heap_die_inside((struct hk_offence){ "free", caller }, b, inside,
 				   hk_class_size(bin));
+	if (HK_UNLIKELY((s->flags & HK_SLAB_HOLES) != 0 && hk_holes_have(s, b)))
+		hk_heap_die_already_free((struct hk_offence){ "free", caller }, b,
+					 hk_class_size(bin));
 }
 
 /* Gives `count` blocks back to their slabs, neighbours in the list together. */
@@ -53,7 +58,7 @@ static void give_back(struct hk_heap *h, unsigned bin, struct hk_block *b, uint3
 		offset = (size_t)((char *)b - start);
 		do {
 			verify_tag(bin, b, caller);
-			verify_start(bin, offset, b, caller);
+			verify_start(s, bin, offset, b, caller);
 			run.tail = b;
 			run.count++;
 			b = b->link;
@@ -119,7 +124,7 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 		return;
 	}
 	hk_lock_take(&h->lock);
-	if (HK_UNLIKELY(b->tag == HK_TAG) && hk_heap_is_listed(s, b))
+	if (HK_UNLIKELY((b->tag == HK_TAG && hk_heap_is_listed(s, b)) || hk_holes_have(s, b)))
 		hk_heap_die_already_free(where, b, hk_slab_block_bytes(s));
 	hk_chain_push(&one, b);
 	hk_slab_put(s, &one, where.caller);
@@ -141,7 +146,7 @@ static bool is_in_list(const struct hk_block *list, const struct hk_block *b, ui
 bool hk_heap_is_listed(const struct hk_slab *s, const struct hk_block *b)
 {
 	return is_in_list(s->free, b, s->free_blocks) || is_in_list(s->mail, b, s->mail_blocks) ||
-	       hk_remote_holds(s, b);
+	       hk_remote_holds(s, b) || hk_holes_have(s, b);
 }
 
 void hk_heap_die_damaged(struct hk_offence where, const struct hk_block *b, size_t bytes)

@@ -209,6 +209,9 @@ size_t hk_mail_help(struct hk_heap *owner);
 
 /* Takes slabs of `bin` from parked heaps. Called with h's lock. */
 bool hk_heap_adopt(struct hk_heap *h, unsigned bin);
+/* Gives back the pages inside of part-used slabs of all heaps in which nothing but free blocks lies, but
+ * of those in which somebody is; returns their bytes. */
+size_t hk_heap_trim_slabs(void);
 /* Sheds heaps until `bytes` went to the pool, or purges a huge range. For the release policy. */
 size_t hk_heap_gather(size_t bytes);
 /* Bins, ways and BigCache of the running heap go back to where they came from. With the lock. */

@@ -183,7 +183,9 @@ static bool take_unit(struct hk_heap *h, struct hk_run *run)
 
 		if (w->dirty)
 			hk_dirty_add(-(int64_t)HK_UNIT_BYTES);
-		*run = (struct hk_run){ w->unit, 1, w->dirty, !w->dirty };
+		*run = (struct hk_run){
+			.unit = w->unit, .units = 1, .dirty = w->dirty, .zero = !w->dirty
+		};
 		HK_TELE(heap, warm_hit, 1);
 		return true;
 	}

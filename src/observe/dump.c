@@ -1,84 +1,35 @@
 /* SPDX-License-Identifier: MIT
- * SPDX-FileCopyrightText: the hakmem authors */
+ * SPDX-FileCopyrightText: the hakmem authors
+ *
+ * When statistics are written without being asked for by a call: at exit, on a signal, every so many
+ * milliseconds. A handler may have interrupted a thread that holds a lock, so it does no more than wake
+ * a thread that waits for it. */
+#include <string.h>
+
 #include "base/check.h"
 #include "base/fmt.h"
 #include "base/options.h"
-#include "base/tele.h"
-#include "hakmem/hakmem.h"
+#include "observe/dump.h"
 #include "observe/stats.h"
 #include "os/os.h"
-#include "superslab/arena.h"
-#include "superslab/release.h"
+#include "os/signal.h"
+#include "os/thread.h"
 
-static void HK_PRINTF(2, 3) print(int fd, const char *fmt, ...)
-{
-	char line[256];
-	va_list args;
-	size_t n;
+static _Atomic uint32_t asked;  /* signals so far */
+static _Atomic unsigned number; /* reports so far */
 
-	va_start(args, fmt);
-	n = hk_vfmt(line, sizeof(line), fmt, args);
-	va_end(args);
-	/* asked each time: the program may still run, in other threads */
-	hk_os_write(fd == 2 ? hk_stderr() : fd, line, n);
-}
-
-/* The summary, field by field: name and value. */
-static void each_field(const struct hak_stats *s,
-		       void (*fn)(int fd, const char *name, uint64_t value), int fd)
-{
-	fn(fd, "mapped", s->mapped);
-	fn(fd, "committed", s->committed);
-	fn(fd, "live", s->live);
-	fn(fd, "huge", s->huge);
-	fn(fd, "huge_blocks", s->huge_blocks);
-	fn(fd, "held", s->held);
-	fn(fd, "bound", s->bound);
-	fn(fd, "metadata", s->metadata);
-	fn(fd, "purged", s->purged);
-	fn(fd, "blocks_out", s->blocks_out);
-	fn(fd, "system_calls", s->system_calls);
-	fn(fd, "heaps", s->heaps);
-	fn(fd, "heaps_running", s->heaps_running);
-	fn(fd, "heaps_parked", s->heaps_parked);
-}
-
-static void field_text(int fd, const char *name, uint64_t value)
-{
-	print(fd, "hakmem: %-14s %14llu\n", name, (unsigned long long)value);
-}
-
-static void field_json(int fd, const char *name, uint64_t value)
-{
-	print(fd, ",\n \"%s\": %llu", name, (unsigned long long)value);
-}
-
-static void summary_text(int fd)
-{
-	struct hak_stats s;
-
-	hak_stats_get(&s);
-	each_field(&s, field_text, fd);
-}
-
-static void summary_json(int fd)
-{
-	struct hak_stats s;
-
-	hak_stats_get(&s);
-	print(fd, "{\"schema\": \"hakmem-stats-1\",\n \"version\": \"%s\"", hak_version());
-	each_field(&s, field_json, fd);
-	print(fd, "\n}\n");
-}
-
-/* %p in the name is the process id, so that the children of a process don't share a file. */
-static void expand(char *buf, size_t size, const char *name)
+/* %p in the name is the process id, so that the children of a process don't share a file; %n is which
+ * report it is, so that a later one does not take its place. */
+static void expand(char *buf, size_t size, const char *name, unsigned which)
 {
 	size_t n = 0;
 
 	for (; *name != '\0' && n + 1 < size; name++) {
 		if (name[0] == '%' && name[1] == 'p') {
 			n += hk_fmt(buf + n, size - n, "%d", hk_os_pid());
+			name++;
+		} else if (name[0] == '%' && name[1] == 'n') {
+			n += hk_fmt(buf + n, size - n, "%u", which);
 			name++;
 		} else {
 			buf[n++] = *name;
@@ -87,112 +38,118 @@ static void expand(char *buf, size_t size, const char *name)
 	buf[n] = '\0';
 }
 
-static bool equal(const char *a, const char *b)
+static void to_file(const char *text, size_t bytes, void *arg)
 {
-	while (*a != '\0' && *a == *b)
-		a++, b++;
-	return *a == *b;
+	int fd = *(const int *)arg;
+
+	/* asked each time: the program may still run, in other threads */
+	hk_os_write(fd == 2 ? hk_stderr() : fd, text, bytes);
 }
 
-static void dump_summary(const char *where)
+static void dump_to_file(const char *name, unsigned which)
 {
 	char path[1024];
 	int fd;
 
-	if (equal(where, "0") || equal(where, ""))
-		return;
-	if (equal(where, "1")) {
-		summary_text(2);
-		return;
-	}
-	if (equal(where, "json")) {
-		summary_json(2);
-		return;
-	}
-	expand(path, sizeof(path), where);
+	expand(path, sizeof(path), name, which);
 	fd = hk_os_create(path);
 	if (fd < 0) {
-		hk_warn("HAKMEM_STATS=%s: can't write this file", where);
+		hk_warn("HAKMEM_STATS=%s: can't write this file", name);
 		return;
 	}
-	summary_json(fd);
+	hk_report_json(which, to_file, &fd);
 	hk_os_close(fd);
 }
 
-static void dump_os(int fd)
-{
-	struct hk_os_counts c = hk_os_counts();
+static bool is_off(const char *where) { return strcmp(where, "0") == 0 || strcmp(where, "") == 0; }
 
-	print(fd,
-	      "hakmem: os map %llu unmap %llu remap %llu purge %llu (%llu bytes) populate %llu other %llu\n",
-	      (unsigned long long)c.map, (unsigned long long)c.unmap, (unsigned long long)c.remap,
-	      (unsigned long long)c.purge, (unsigned long long)c.purged_bytes,
-	      (unsigned long long)c.populate, (unsigned long long)c.other);
+static void dump(const char *where)
+{
+	unsigned which = atomic_fetch_add_explicit(&number, 1, memory_order_relaxed);
+	int fd = 2;
+
+	if (strcmp(where, "1") == 0)
+		hk_report_text(HK_PART_SUMMARY | HK_PART_COUNTERS, to_file, &fd);
+	else if (strcmp(where, "json") == 0)
+		hk_report_json(which, to_file, &fd);
+	else
+		dump_to_file(where, which);
 }
 
-static void dump_superslabs(int fd)
+/* ---- While the process runs ---- */
+
+static void *dump_when_asked(void *arg)
 {
-	hk_unit ends[2] = { hk_arena_end(), HK_ARENA_UNITS + hk_arena_windows() * HK_WINDOW_UNITS };
-	hk_unit starts[2] = { 0, HK_ARENA_UNITS };
+	uint32_t seen = 0;
 
-	for (unsigned part = 0; part < 2; part++) {
-		for (hk_unit u = starts[part]; u < ends[part]; u += HK_SS_UNITS) {
-			const struct hk_superslab *ss = hk_ss_of(u);
+	for (;;) {
+		const char *where = hk_option_text(HK_OPT_STATS);
+		unsigned every = (unsigned)hk_option(HK_OPT_STATS_EVERY);
+		uint32_t now;
 
-			if (ss != NULL)
-				print(fd, "hakmem: superslab %p used %u dirty %d\n",
-				      hk_arena_address(u), ss->used, __builtin_popcount(ss->dirty));
-		}
+		if (every != 0)
+			hk_os_sleep_ms(every);
+		else
+			hk_os_wait(&asked, seen);
+		now = atomic_load_explicit(&asked, memory_order_relaxed);
+		if (every != 0 || now != seen)
+			dump(is_off(where) ? "1" : where);
+		seen = now;
 	}
+	return arg;
 }
 
-static void dump_tiny(int fd)
+static void note_signal(int signal)
 {
-	struct hk_class_count count[HK_BINS];
-
-	hk_stats_classes(count);
-	for (unsigned bin = 1; bin <= HK_TINY_BINS; bin++) {
-		const struct hk_class_count *c = &count[bin];
-
-		if (c->slabs != 0)
-			print(fd,
-			      "hakmem: tiny %4zu bytes: slabs %zu blocks %zu carved %zu out %zu\n",
-			      hk_class_size(bin), c->slabs, c->capacity, c->carved, c->used);
-	}
+	(void)signal;
+	atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed);
+	hk_os_wake(&asked, 1);
 }
 
-static void dump_warm(int fd)
+static bool listen(const char *name)
 {
-	print(fd, "hakmem: warm units %zu", hk_stats_warm_units());
-	if (HK_TELE_LEVEL >= 1)
-		print(fd, " hits %llu misses %llu",
-		      (unsigned long long)hk_tele_sum(HK_TELE_heap_warm_hit),
-		      (unsigned long long)hk_tele_sum(HK_TELE_heap_warm_miss));
-	print(fd, "\n");
+	int signal = hk_signal_number(name);
+
+	if (signal == 0)
+		hk_warn("HAKMEM_STATS_SIGNAL=%s: not a signal that can be used", name);
+	else if (!hk_signal_handle(signal, note_signal))
+		hk_warn("HAKMEM_STATS_SIGNAL=%s: the signal is in use, or ignored", name);
+	else
+		return true;
+	return false;
 }
 
-static void dump_tele(int fd)
+void hk_dump_begin(void)
 {
-	for (unsigned row = 0; row < HK_TELE_ROWS; row++)
-		print(fd, "hakmem: %-18s %12llu  %s\n", hk_tele_name((enum hk_tele_row)row),
-		      (unsigned long long)hk_tele_sum((enum hk_tele_row)row),
-		      hk_tele_meaning((enum hk_tele_row)row));
+	const char *signal = hk_option_text(HK_OPT_STATS_SIGNAL);
+	bool wanted = hk_option(HK_OPT_STATS_EVERY) != 0;
+
+	if (!is_off(signal) && listen(signal))
+		wanted = true;
+	if (wanted && !hk_thread_start(dump_when_asked))
+		hk_warn("HAKMEM_STATS_SIGNAL, HAKMEM_STATS_EVERY: no thread can be made");
 }
 
-/* What the options ask to be told at exit. */
+/* ---- At exit ---- */
+
 __attribute__((destructor)) static void dump_at_exit(void)
 {
+	const char *where = hk_option_text(HK_OPT_STATS);
+	unsigned parts = 0;
+	int fd = 2;
+
 	if (HK_MINIMAL)
 		return;
-	dump_summary(hk_option_text(HK_OPT_STATS));
+	if (!is_off(where))
+		dump(where);
 	if (hk_option(HK_OPT_SS_OS_STATS))
-		dump_os(2);
+		parts |= HK_PART_CALLS;
 	if (hk_option(HK_OPT_SS_STATS_DUMP))
-		dump_superslabs(2);
+		parts |= HK_PART_SUPERSLABS;
 	if (hk_option(HK_OPT_TINY_MEM_DUMP))
-		dump_tiny(2);
+		parts |= HK_PART_TINY;
 	if (hk_option(HK_OPT_WARM_POOL_STATS))
-		dump_warm(2);
-	if (HK_TELE_LEVEL >= 1 && !equal(hk_option_text(HK_OPT_STATS), "0"))
-		dump_tele(2);
+		parts |= HK_PART_WARM;
+	if (parts != 0)
+		hk_report_text(parts, to_file, &fd);
 }

@@ -5,6 +5,7 @@
 #include "hakmem/hakmem.h"
 #include "heap/heap.h"
 #include "slab/hard_slab.h"
+#include "slab/holes.h"
 #include "slab/huge.h"
 
 struct walk {
@@ -60,8 +61,10 @@ static bool walk_slab(const struct hk_slab *s, uint32_t id, const struct walk *w
 	add_list(s, s->free, s->free_blocks, &set);
 	add_list(s, s->mail, s->mail_blocks, &set);
 	for (uint32_t i = 0; i < s->carved; i++) {
-		if ((set.bits[i / 64] >> i % 64 & 1) == 0 &&
-		    !visit(w, hk_slab_start(s) + i * size, size, id))
+		char *p = hk_slab_start(s) + i * size;
+
+		if ((set.bits[i / 64] >> i % 64 & 1) == 0 && !hk_holes_have(s, p) &&
+		    !visit(w, p, size, id))
 			return false;
 	}
 	return true;

@@ -470,7 +470,10 @@ void hk_os_yield(void)
 int hk_os_create(const char *path)
 {
 	int saved_errno = errno;
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	/* a link that somebody else has put there is not followed; those of the system are */
+	bool is_system = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
+	int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | (is_system ? 0 : O_NOFOLLOW);
+	int fd = open(path, flags, 0600);
 
 	errno = saved_errno;
 	return fd;

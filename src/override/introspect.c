@@ -7,7 +7,7 @@
  *     arena     committed memory that is not huge   = uordblks + fordblks
  *     uordblks  live blocks that are not huge         fordblks  the rest of arena
  *     hblks     number of huge blocks                 hblkhd    their bytes
- *     keepcost  what malloc_trim could give back, about
+ *     keepcost  what malloc_trim could give back, about: free, with pages, and in no slab in use
  *
  * Numbers of free chunks (ordblks, smblks, fsmblks) have no meaning here, and are 0. */
 #include "override/override.h"
@@ -53,7 +53,7 @@ static struct mallinfo2 glibc_view(const struct hak_stats *s)
 	m.uordblks = less(s->live, s->huge);
 	m.arena = hk_max(less(s->committed, s->huge), m.uordblks);
 	m.fordblks = m.arena - m.uordblks;
-	m.keepcost = hk_min(s->held, m.fordblks);
+	m.keepcost = hk_min(s->idle + s->warm + s->bigcache + s->dirty, m.fordblks);
 	return m;
 }
 

@@ -204,7 +204,9 @@ void hk_hard_slab_purge(struct hk_slab *s)
 	size_t bytes = hk_align_up(s->carved * hk_slab_block_bytes(s), hk_os_page());
 
 	s->hard->freed = 0;
-	hk_release_purge(hk_slab_start(s), bytes);
+	if (hk_release_purge(hk_slab_start(s), bytes) == HK_PURGED_ZERO)
+		for (uint32_t i = 0; i < s->units; i++)
+			hk_arena_note_purged(s->unit + i, HK_UNIT_BYTES);
 }
 
 void *hk_hard_slab_find_damage(const struct hk_slab *s)

@@ -65,6 +65,11 @@ HK_INLINE bool hk_hard_slab_is_spent(const struct hk_slab *s)
 {
 	return s->hard->out == 0 && s->hard->freed >= s->carved / 2;
 }
+/* Nothing was taken from it since its pages were given back. */
+HK_INLINE bool hk_hard_slab_is_purged(const struct hk_slab *s)
+{
+	return s->hard->out == 0 && s->hard->freed == 0;
+}
 /* Gives them back; it is not spent again before as many more were freed. */
 void hk_hard_slab_purge(struct hk_slab *s);
 /* A free block that somebody wrote to, or NULL. */

@@ -2,7 +2,8 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "slab/slab.h"
 
-#include "slab/hard_slab.h" /* hk_hard_slab_check */
+#include "slab/hard_slab.h"
+#include "slab/holes.h"
 
 /* What is carved at once of memory that is not in yet: about a page. */
 #define CARVE_BYTES ((size_t)4096)
@@ -23,12 +24,13 @@ struct hk_slab *hk_slab_make(unsigned bin, uint32_t owner, hk_unit unit, bool ze
 		struct hk_slab *part = (struct hk_slab *)(void *)hk_unit_meta(unit + i)->upper;
 
 		part->back = (uint8_t)i;
+		part->holes = 0;
 	}
 	s->next = s->prev = NULL;
 	s->free = s->mail = HK_END;
 	s->free_tail = NULL;
 	s->unit = unit;
-	s->free_blocks = s->mail_blocks = s->carved = s->used = 0;
+	s->free_blocks = s->mail_blocks = s->hole_blocks = s->carved = s->used = 0;
 	s->capacity = class->capacity;
 	s->bin = (uint8_t)bin;
 	s->units = class->units;
@@ -46,14 +48,34 @@ void hk_slab_set_owner(struct hk_slab *s, uint32_t owner)
 		hk_page_set(s->unit + i, word_of(s, owner));
 }
 
+static bool is_purged(const struct hk_slab *s)
+{
+	return (s->flags & HK_SLAB_HARDENED) != 0 && hk_hard_slab_is_purged(s);
+}
+
+size_t hk_slab_pages(const struct hk_slab *s, size_t *holes)
+{
+	size_t carved = s->carved * hk_slab_block_bytes(s);
+
+	*holes = 0;
+	for (uint32_t i = 0; i < s->units && (s->flags & HK_SLAB_HOLES) != 0; i++)
+		*holes += hk_holes_bytes(s, i);
+	return hk_arena_pages(s->unit, s->units, is_purged(s) ? 0 : carved) - *holes;
+}
+
 uint32_t hk_slab_unmake(struct hk_slab *s)
 {
-	size_t touched = hk_div_up(s->carved * hk_slab_block_bytes(s), HK_UNIT_BYTES);
+	size_t touched = s->carved * hk_slab_block_bytes(s);
 
 	hk_assert(s->used == 0);
-	for (uint32_t i = 0; i < s->units; i++)
+	if (!is_purged(s))
+		hk_arena_note_touched(s->unit, touched);
+	for (uint32_t i = 0; i < s->units; i++) {
+		if ((s->flags & HK_SLAB_HOLES) != 0)
+			hk_arena_note_purged(s->unit + i, hk_holes_bytes(s, i));
 		hk_page_set(s->unit + i, hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SLAB));
-	return (uint32_t)touched;
+	}
+	return (uint32_t)hk_div_up(touched, HK_UNIT_BYTES);
 }
 
 void hk_slab_die(const struct hk_slab *s, const void *caller)
@@ -141,12 +163,16 @@ void hk_slab_take(struct hk_slab *s, uint32_t want, struct hk_chain *c, const vo
 	while (want != 0 && hk_slab_has_blocks(s) && (c->count == 0 || c->tail != NULL)) {
 		if (s->free_blocks == 0 && s->mail_blocks != 0)
 			open_mail(s);
+		if (s->free_blocks == 0 && s->hole_blocks != 0)
+			hk_holes_open(s, caller);
 		if (s->free_blocks != 0)
 			take_free(s, want, &part, caller);
 		else if (c->count == 0 || (s->flags & HK_SLAB_ZERO) == 0)
 			carve(s, want, &part);
 		else
 			break; /* there is something to hand out without new pages */
+		if ((s->flags & HK_SLAB_HOLES) != 0 && hk_slab_block_bytes(s) > HK_GRAIN_BYTES)
+			hk_holes_fill(s, &part);
 		s->used = (uint16_t)(s->used + part.count);
 		want -= part.count;
 		hk_chain_append(c, &part);
@@ -189,13 +215,14 @@ void hk_slab_check(const struct hk_slab *s)
 {
 	uint32_t owner = atomic_load_explicit(&s->owner, memory_order_relaxed);
 
-	hk_walk(S1, s->used + s->free_blocks + s->mail_blocks == s->carved);
+	hk_walk(S1, s->used + s->free_blocks + s->mail_blocks + s->hole_blocks == s->carved);
 	hk_walk(S1, s->carved <= s->capacity);
 	if ((s->flags & HK_SLAB_HARDENED) != 0) {
 		hk_hard_slab_check(s);
 	} else {
 		check_list(s, s->free, s->free_blocks);
 		check_list(s, s->mail, s->mail_blocks);
+		hk_holes_check(s);
 	}
 	for (uint32_t i = 0; i < s->units; i++)
 		hk_walk(S3, hk_page_word(s->unit + i) == word_of(s, owner));

@@ -4,7 +4,7 @@
 #define HK_SLAB_SLAB_H
 /* BOX slab - a run of units that holds blocks of one class and has one owner heap.
  * Owns:       struct hk_slab; which of its blocks are out.          Not: the lists of a heap.
- * Invariants: S1 used + free_blocks + mail_blocks == carved <= capacity
+ * Invariants: S1 used + free_blocks + mail_blocks + hole_blocks == carved <= capacity
  *             S2 free holds free_blocks blocks, and mail mail_blocks; both end at HK_END; hardened
  *                slabs have no lists (HD2)
  *             S3 every page-map word of its units is (owner, bin), and says whether it is hardened
@@ -39,8 +39,10 @@ struct hk_slab {
 	alignas(64) _Atomic uint64_t remote; /* see remote.h [any rel/acq] */
 	struct hk_slab *mail_next;           /* [holder of the token] */
 	struct hk_hard_slab *hard;           /* of a hardened slab, see hard_slab.h [const] */
+	uint16_t hole_blocks;                /* see holes.h [heap] */
+	uint16_t holes; /* in each unit's record: bit a grain of it that is a hole [heap] */
 };
-static_assert(sizeof(struct hk_slab) <= 128 && offsetof(struct hk_slab, hard) + 8 <= HK_UNIT_UPPER,
+static_assert(sizeof(struct hk_slab) <= 128 && offsetof(struct hk_slab, holes) + 2 <= HK_UNIT_UPPER,
 	      "fits the upper part of a unit's record");
 
 enum {
@@ -48,6 +50,7 @@ enum {
 	HK_SLAB_ZERO = 2,    /* the part that is not carved yet is zero */
 	HK_SLAB_IDLE = 4,    /* empty, kept by its heap, and counted in D */
 	HK_SLAB_HARDENED = 8,
+	HK_SLAB_HOLES = 16, /* it may have holes */
 };
 
 /* The slab that a unit with a slab's word belongs to. Any thread. */
@@ -60,10 +63,14 @@ HK_INLINE struct hk_slab *hk_slab_of(hk_unit unit)
 
 HK_INLINE char *hk_slab_start(const struct hk_slab *s) { return hk_arena_address(s->unit); }
 HK_INLINE size_t hk_slab_block_bytes(const struct hk_slab *s) { return hk_class_size(s->bin); }
-/* Something to hand out: in a list, or not yet carved. */
+/* Bytes of it that have pages: what was carved, and what earlier users of its units have left, less
+ * *holes. With the owner heap's lock. */
+size_t hk_slab_pages(const struct hk_slab *s, size_t *holes);
+/* Something to hand out: in a list, not yet carved, or in a hole. */
 HK_INLINE bool hk_slab_has_blocks(const struct hk_slab *s)
 {
-	return s->free_blocks != 0 || s->mail_blocks != 0 || s->carved < s->capacity;
+	return s->free_blocks != 0 || s->mail_blocks != 0 || s->carved < s->capacity ||
+	       s->hole_blocks != 0;
 }
 
 /* Makes a slab of a run of hk_classes[bin].units units; sets their words. */
@@ -106,7 +113,7 @@ HK_INLINE void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const vo
 	s->free = c->head;
 	s->free_blocks = (uint16_t)(s->free_blocks + c->count);
 	s->used = (uint16_t)(s->used - c->count);
-	hk_invariant(S1, s->used + s->free_blocks + s->mail_blocks == s->carved);
+	hk_invariant(S1, s->used + s->free_blocks + s->mail_blocks + s->hole_blocks == s->carved);
 }
 
 /* Proves S1 … S3, O(blocks). */

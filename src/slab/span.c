@@ -14,6 +14,13 @@ static void count_out(int64_t units)
 	atomic_fetch_add_explicit(&hk_out, units * (int64_t)HK_UNIT_BYTES, memory_order_relaxed);
 }
 
+/* The program may have written to all of it. */
+static void give(hk_unit unit, uint32_t units)
+{
+	hk_arena_note_touched(unit, units * HK_UNIT_BYTES);
+	hk_pool_give(unit, units, units);
+}
+
 static void mark_inside(hk_unit unit, uint32_t units)
 {
 	for (uint32_t i = 0; i < units; i++)
@@ -96,7 +103,7 @@ void hk_span_exhume(struct hk_span *s)
 		       "block %p (%zu bytes) was freed twice or written after free", (void *)p,
 		       hk_span_usable(s));
 	if (s->dirty)
-		hk_pool_give(run.unit, run.units, run.units);
+		give(run.unit, run.units);
 	else
 		hk_pool_give_purged(&run, HK_PURGED_ZERO);
 }
@@ -111,7 +118,7 @@ static void leave(const struct hk_span *s)
 void hk_span_give(struct hk_span *s)
 {
 	leave(s);
-	hk_pool_give(s->unit, hk_span_units(s), hk_span_units(s));
+	give(s->unit, hk_span_units(s));
 }
 
 void hk_span_give_empty(struct hk_span *s)
@@ -182,7 +189,7 @@ bool hk_span_resize(struct hk_span *s, uint32_t units)
 		atomic_store_explicit(&s->units, units, memory_order_release);
 		mark_free(s->unit + units, old - units);
 		count_out((int64_t)units - old);
-		hk_pool_give(s->unit + units, old - units, old - units);
+		give(s->unit + units, old - units);
 	}
 	atomic_store_explicit(&s->units, units, memory_order_relaxed);
 	return true;
@@ -203,7 +210,7 @@ static void give_lost(hk_unit unit, uint32_t units)
 	if (units == 0)
 		return;
 	mark_free(unit, units);
-	hk_pool_give(unit, units, units);
+	give(unit, units);
 }
 
 /* Returns the units in live spans. */

@@ -119,19 +119,57 @@ static bool have_records(hk_unit first, uint32_t units)
 	return true;
 }
 
-static void prefault(void *p, size_t bytes)
+void hk_arena_note_touched(hk_unit unit, size_t bytes)
+{
+	for (size_t n; bytes != 0; bytes -= n, unit++) {
+		uint8_t *touched = &hk_ss_of(unit)->touched[unit % HK_SS_UNITS];
+
+		n = hk_min(bytes, HK_UNIT_BYTES);
+		*touched = (uint8_t)hk_max(*touched, hk_div_up(n, HK_GRAIN_BYTES));
+	}
+}
+
+void hk_arena_note_untouched(hk_unit unit, uint32_t units)
+{
+	for (uint32_t i = 0; i < units; i++)
+		hk_ss_of(unit + i)->touched[(unit + i) % HK_SS_UNITS] = 0;
+}
+
+void hk_arena_note_purged(hk_unit unit, size_t bytes)
+{
+	uint8_t *touched = &hk_ss_of(unit)->touched[unit % HK_SS_UNITS];
+	size_t grains = bytes / HK_GRAIN_BYTES;
+
+	*touched = (uint8_t)(*touched > grains ? *touched - grains : 1);
+}
+
+size_t hk_arena_pages(hk_unit unit, uint32_t units, size_t bytes)
+{
+	size_t sum = 0;
+
+	for (uint32_t i = 0; i < units; i++) {
+		size_t before = hk_ss_of(unit + i)->touched[(unit + i) % HK_SS_UNITS];
+		size_t now = hk_min(bytes, HK_UNIT_BYTES);
+
+		sum += hk_align_up(hk_max(before * HK_GRAIN_BYTES, now), hk_os_page());
+		bytes -= now;
+	}
+	return sum;
+}
+
+static bool prefault(void *p, size_t bytes)
 {
 	switch ((enum hk_prefault)hk_option(HK_OPT_SS_PREFAULT)) {
 	case HK_PREFAULT_OFF:
-		return;
+		break;
 	case HK_PREFAULT_POPULATE:
-		hk_os_populate(p, bytes);
-		return;
+		return hk_os_populate(p, bytes);
 	case HK_PREFAULT_TOUCH:
 		for (size_t i = 0; i < bytes; i += hk_os_page())
 			((volatile char *)p)[i] = 0;
-		return;
+		return true;
 	}
+	return false;
 }
 
 /* Makes units of the mapping at `first`; unmaps it when their records can't be had. */
@@ -144,7 +182,8 @@ static bool adopt_mapping(hk_unit first, uint32_t units)
 		return false;
 	}
 	hk_os_name(hk_arena_address(first), bytes, "hakmem: SuperSlabs");
-	prefault(hk_arena_address(first), bytes);
+	if (prefault(hk_arena_address(first), bytes))
+		hk_arena_note_touched(first, bytes);
 	for (uint32_t i = 0; i < units; i++)
 		hk_page_set(first + i, hk_word_kind(HK_KIND_FREE, 0));
 	for (uint32_t i = 0; i < units; i++)
@@ -302,6 +341,7 @@ bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got)
 
 void hk_arena_unmap(hk_unit first, uint32_t units)
 {
+	hk_arena_note_untouched(first, units);
 	for (uint32_t i = 0; i < units; i++) {
 		struct hk_superslab *ss = hk_ss_of(first + i);
 

@@ -6,6 +6,8 @@
  * Owns:       the logical arena and its windows; the table of SuperSlabs; unit records.
  * Invariants: AR1 a unit is mapped <=> its page-map word is not 0
  *             AR2 every SuperSlab with a mapped unit has its records
+ *             AR3 a dirty or lazy unit has touched grains; any other one, as long as nobody has
+ *                 written to it since it was mapped or purged, only when it was faulted in ahead
  * Threads:    look-ups from any thread; growth under the pool's lock.
  * Locks:      called with POOL held for growth; takes META inside.
  * Fails:      growth returns false when the system refuses; nothing has changed then.
@@ -27,7 +29,11 @@ struct hk_run_node {
 	uint32_t dirty; /* of them, touched since they were last zero [lock POOL] */
 };
 
-#define HK_UNIT_UPPER 88u
+#define HK_UNIT_UPPER 96u
+
+/* How far into a unit its pages are there is counted in grains, the smallest page of any system. */
+#define HK_GRAIN_BYTES (4 * HK_KiB)
+#define HK_UNIT_GRAINS ((uint8_t)(HK_UNIT_BYTES / HK_GRAIN_BYTES))
 
 /* What is known about one unit. */
 struct hk_unit_meta {
@@ -45,8 +51,13 @@ struct hk_superslab {
 	uint32_t used;      /* mapped units that are not in the pool [lock POOL] */
 	uint32_t refaults;  /* takes in a row of units that were purged a moment ago [lock POOL] */
 	uint64_t purged_at; /* coarse ns [lock POOL] */
+	uint8_t touched
+		[HK_SS_UNITS]; /* of each unit how many grains, leading ones, may have pages [who
+					 holds the unit; in the pool: lock POOL] */
 	struct hk_unit_meta meta[HK_SS_UNITS];
 };
+static_assert(offsetof(struct hk_superslab, meta) == 64,
+	      "what is known of all units: a cache line");
 
 extern HK_HIDDEN struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
 
@@ -85,6 +96,15 @@ bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got);
 /* Unmaps units that the caller has taken from the pool, whole SuperSlabs: their addresses may be
  * somebody else's from now on. With POOL held. */
 void hk_arena_unmap(hk_unit first, uint32_t units);
+
+/* The holder of these units, or the pool, has written to the first `bytes` of them. */
+void hk_arena_note_touched(hk_unit unit, size_t bytes);
+/* Their pages are gone. */
+void hk_arena_note_untouched(hk_unit unit, uint32_t units);
+/* Some of a unit's are, says its holder: it counts as dirty until it is in the pool (AR3). */
+void hk_arena_note_purged(hk_unit unit, size_t bytes);
+/* Bytes of these units that have pages, when their holder has written to the first `bytes`. */
+size_t hk_arena_pages(hk_unit unit, uint32_t units, size_t bytes);
 
 /* Bytes mapped now. */
 size_t hk_arena_mapped(void);

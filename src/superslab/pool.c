@@ -77,6 +77,10 @@ static void mark_dirty(hk_unit unit, uint32_t units)
 {
 	uint32_t n;
 
+	for (hk_unit u = unit; u < unit + units; u++) {
+		if (hk_arena_pages(u, 1, 0) == 0)
+			hk_arena_note_touched(u, HK_UNIT_BYTES);
+	}
 	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
 		n = in_one_superslab(u, end);
 		hk_ss_of(u)->dirty |= mask_of(u, n);
@@ -100,6 +104,8 @@ static void mark_purged(hk_unit unit, uint32_t units, bool lazily)
 		hk_ss_of(u)->purged |= mask_of(u, n);
 		hk_ss_of(u)->purged_at = now;
 	}
+	if (!lazily)
+		hk_arena_note_untouched(unit, units);
 }
 
 static void count_used(hk_unit unit, uint32_t units, bool taken)
@@ -243,7 +249,10 @@ static void cut(struct hk_run_node *run, hk_unit unit, uint32_t units, struct hk
 	uint32_t left; /* dirty units that stay; only the shorter side is counted */
 
 	remove_run(run);
-	*out = (struct hk_run){ unit, units, count_dirty(unit, units), is_zero(unit, units) };
+	*out = (struct hk_run){ .unit = unit,
+				.units = units,
+				.dirty = count_dirty(unit, units),
+				.zero = is_zero(unit, units) };
 	left = run->dirty - out->dirty;
 	if (before <= behind) {
 		uint32_t dirty = count_dirty(first, before);
@@ -464,6 +473,7 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 		hk_unit unit = last_dirty(run, max, &units);
 
 		cut(run, unit, units, out);
+		out->pages = hk_arena_pages(unit, units, 0);
 	}
 	hk_lock_drop(&pool.lock);
 	return run != NULL;
@@ -541,8 +551,10 @@ static void check_run(const struct hk_run_node *run, unsigned side, unsigned t)
 	hk_walk(PO1, run->unit % HK_WINDOW_UNITS == 0 || !is_pooled(run->unit - 1));
 	hk_walk(PO1, end % HK_WINDOW_UNITS == 0 || !is_pooled(end));
 	hk_walk(PO1, hk_unit_meta(end - 1)->run.unit == run->unit);
-	for (hk_unit u = run->unit; u < end; u++)
+	for (hk_unit u = run->unit; u < end; u++) {
 		hk_walk(PO3, is_pooled(u));
+		hk_walk(AR3, is_zero(u, 1) || hk_arena_pages(u, 1, 0) != 0);
+	}
 }
 
 void hk_pool_check(void)

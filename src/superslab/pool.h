@@ -31,6 +31,7 @@ struct hk_run {
 	uint32_t units;
 	uint32_t dirty; /* units of it that were held */
 	bool zero;      /* all of it */
+	size_t pages;   /* bytes that may have pages; of a run to be purged */
 };
 
 enum hk_pool_wish {
@@ -45,7 +46,8 @@ uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out);
 /* Exactly the units behind `end`, when all of them are free, or can be mapped at the end of the arena;
  * for growth in place. */
 bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out);
-/* The first `touched` of them become dirty, the others keep their mark. */
+/* The first `touched` of them become dirty, the others keep their mark. Who knows how far into them they
+ * were written to has noted it (hk_arena_note_touched); of others, a dirty unit counts whole. */
 void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched);
 
 /* For the release policy: takes up to `max` dirty units in a row out of the longest run; false when
@@ -60,6 +62,12 @@ size_t hk_pool_unmap(void);
 
 /* Units free in the pool, and of them dirty. */
 void hk_pool_count(size_t *free_units, size_t *dirty_units);
+/* Bytes in the pool that have pages: of dirty units, of units given back lazily, and of others, which
+ * were faulted in ahead. O(units), pages.c. */
+struct hk_pool_pages {
+	size_t dirty, lazy, prefaulted;
+};
+struct hk_pool_pages hk_pool_pages(void);
 
 /* Proves PO1 … PO4; O(units). Called with the pool locked. */
 void hk_pool_check(void);

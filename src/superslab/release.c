@@ -132,7 +132,7 @@ static size_t purge_some(uint32_t units)
 		return 0;
 	purged = hk_release_purge(hk_arena_address(run.unit), (size_t)run.units << HK_UNIT_SHIFT);
 	hk_pool_give_purged(&run, purged);
-	return purged != HK_PURGED_NOT ? (size_t)run.units << HK_UNIT_SHIFT : 0;
+	return purged != HK_PURGED_NOT ? run.pages : 0;
 }
 
 /* R2; and R1, whatever that says: in one piece, since calls cost more than pages that are not there. */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
 /* heap: bins of one thread: refills, flushes, limits, and damage that is found there. */
+#include <string.h>
+
 #include "base/options.h"
 #include "heap_ops.h"
+#include "slab/holes.h"
 
 static void h2_check(unsigned bin)
 {
@@ -301,6 +304,76 @@ static void damage_dies(void)
 	t_check(u_dies(flush_foreign, NULL, "free(): invalid pointer 0x"));
 }
 
+static void *many[640];
+
+/* What a bin holds goes to its slabs. */
+static void empty_bins(void)
+{
+	struct hk_heap *h = hk_heap_here();
+
+	hk_lock_take(&h->lock);
+	hk_heap_empty(h);
+	hk_lock_drop(&h->lock);
+}
+
+static void free_all_but_some(void)
+{
+	for (unsigned i = 0; i < T_COUNT(many); i++) {
+		many[i] = h_malloc(1000);
+		memset(many[i], 1, 1000);
+	}
+	for (unsigned i = 0; i < T_COUNT(many); i++)
+		if (i % 20 != 0)
+			h_free(many[i]);
+	empty_bins();
+}
+
+static void free_again(void *which)
+{
+	h_free(which);
+	empty_bins();
+}
+
+static void write_behind(void *which)
+{
+	memset(which, 1, 1000);
+	for (unsigned i = 0; i < T_COUNT(many); i++)
+		h_malloc(1000);
+}
+
+/* HO1: pages that nothing but free blocks lie in go, come back, and keep no mistake a secret. */
+static void trim_of_part_used_slabs(void)
+{
+	unsigned holes = 0, last = 0;
+
+	free_all_but_some();
+	h_check();
+	t_check(hk_heap_trim_slabs() > 300 * T_KiB);
+	t_equal(hk_heap_trim_slabs(), 0);
+	h_check();
+	for (unsigned i = 0; i < T_COUNT(many); i++)
+		if (i % 20 != 0 && hk_holes_have(h_slab(many[i]), many[i])) {
+			holes++;
+			last = i;
+		}
+	t_check_at(holes > 300, holes);
+	t_check(u_dies(free_again, many[last], " (1008 bytes) is already free\n"));
+	t_check(u_dies(write_behind, many[last], "was freed twice or written after free"));
+	for (unsigned i = 0; i < T_COUNT(many); i++)
+		if (i % 20 != 0) {
+			many[i] = h_malloc(1000);
+			memset(many[i], 2, 1000);
+		}
+	h_check();
+	for (unsigned i = 0; i < T_COUNT(many); i++) {
+		t_equal(((char *)many[i])[999], (i % 20 != 0) + 1);
+		h_free(many[i]);
+	}
+	empty_bins();
+	h_check();
+}
+
 U_MAIN(T_CASE(h2_h4_h5_random), T_CASE(h5_limits_double_within_the_budget),
        T_CASE(h5_idle_bins_give_up), T_CASE(fixed_limit), T_CASE(flush_gives_the_colder_half),
-       T_CASE(zero_blocks), T_CASE(empty_slabs_go_back), T_CASE(damage_dies))
+       T_CASE(zero_blocks), T_CASE(empty_slabs_go_back), T_CASE(damage_dies),
+       T_CASE(trim_of_part_used_slabs))

@@ -287,6 +287,23 @@ static void only_one_claims(void)
 	check_pool();
 }
 
+/* The program may have written to all of a span, whatever its units were before. */
+static void freed_spans_have_all_pages(void)
+{
+	struct hk_span *s = take(40);
+
+	for (unsigned i = 0; i < 40; i++) /* as slabs leave them */
+		hk_arena_note_touched(s->unit + i, 5000);
+	t_equal(hk_arena_pages(s->unit, 40, 0), 40 * 8192);
+	t_check(hk_span_resize(s, 30));
+	t_equal(hk_pool_pages().dirty, 10 * HK_UNIT_BYTES);
+	hk_span_give(s);
+	t_equal(hk_pool_pages().dirty, 40 * HK_UNIT_BYTES);
+	s = take(40);
+	hk_span_give_empty(s);
+	t_equal(hk_pool_pages().dirty, 0);
+}
+
 /* ---- The sweep after a fork ---- */
 
 static void mark(struct hk_run *run)
@@ -334,7 +351,7 @@ static void sweep_finds_what_nobody_holds(void)
 			   u);
 }
 
-U_MAIN(T_CASE(sp1_take_and_give), T_CASE(zero_is_known), T_CASE(aligned), T_CASE(refused),
-       T_CASE(sp1_resize), T_CASE(give_empty), T_CASE(sp2_push_and_pop), T_CASE(sp3_limit),
-       T_CASE(sp3_number), T_CASE(sp3_random), T_CASE(only_one_claims),
-       T_CASE(sweep_finds_what_nobody_holds))
+U_MAIN(T_CASE(freed_spans_have_all_pages), T_CASE(sp1_take_and_give), T_CASE(zero_is_known),
+       T_CASE(aligned), T_CASE(refused), T_CASE(sp1_resize), T_CASE(give_empty),
+       T_CASE(sp2_push_and_pop), T_CASE(sp3_limit), T_CASE(sp3_number), T_CASE(sp3_random),
+       T_CASE(only_one_claims), T_CASE(sweep_finds_what_nobody_holds))

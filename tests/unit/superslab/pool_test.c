@@ -375,6 +375,49 @@ static void short_of_memory_looks_at_all(void)
 	check();
 }
 
+static void pages_are(size_t dirty, size_t lazy, size_t prefaulted)
+{
+	struct hk_pool_pages pages = hk_pool_pages();
+
+	t_equal(pages.dirty, dirty);
+	t_equal(pages.lazy, lazy);
+	t_equal(pages.prefaulted, prefaulted);
+}
+
+/* AR3: how far into a unit its pages are there. */
+static void ar3_pages_are_counted(void)
+{
+	struct hk_run run;
+	hk_unit u = take_all(64);
+
+	pages_are(0, 0, 0);
+	give(u, 4, 0);
+	pages_are(0, 0, 0);
+	hk_arena_note_touched(u + 8, HK_UNIT_BYTES + 5000);
+	t_equal(hk_arena_pages(u + 8, 3, 0), HK_UNIT_BYTES + 8192);
+	t_equal(hk_arena_pages(u + 8, 3, 9000), HK_UNIT_BYTES + 8192);
+	t_equal(hk_arena_pages(u + 8, 3, 2 * HK_UNIT_BYTES + 1), 2 * HK_UNIT_BYTES + 4096);
+	give(u + 8, 3, 2);
+	pages_are(HK_UNIT_BYTES + 8192, 0, 0);
+	give(u + 20, 6, 1); /* not noted: whole */
+	pages_are(2 * HK_UNIT_BYTES + 8192, 0, 0);
+	t_check(hk_pool_take_dirty(2, &run) && run.unit == u + 20);
+	t_equal(run.pages, HK_UNIT_BYTES);
+	hk_pool_give_purged(&run, HK_PURGED_ZERO);
+	pages_are(HK_UNIT_BYTES + 8192, 0, 0);
+	t_check(hk_pool_take_dirty(2, &run) && run.unit == u + 8);
+	t_equal(run.pages, HK_UNIT_BYTES + 8192);
+	hk_pool_give_purged(&run, HK_PURGED_NOT);
+	pages_are(HK_UNIT_BYTES + 8192, 0, 0);
+	t_check(hk_pool_take_dirty(2, &run) && run.unit == u + 8);
+	hk_pool_give_purged(&run, HK_PURGED_LAZILY);
+	pages_are(0, HK_UNIT_BYTES + 8192, 0);
+	hk_arena_note_touched(u + 30, HK_UNIT_BYTES); /* as SS_PREFAULT does */
+	give(u + 30, 1, 0);
+	pages_are(0, HK_UNIT_BYTES + 8192, HK_UNIT_BYTES);
+	check();
+}
+
 /* PO1: windows that are neighbours by number are not neighbours by address. */
 static void windows_do_not_join(void)
 {
@@ -398,6 +441,6 @@ static void windows_do_not_join(void)
 U_MAIN(T_CASE(po1_split_and_coalesce), T_CASE(po3_held_units_do_not_join), T_CASE(best_fit),
        T_CASE(fullest_superslab_first), T_CASE(po2_dirty_before_clean), T_CASE(po2_marks_are_kept),
        T_CASE(aligned), T_CASE(batch), T_CASE(extend), T_CASE(extend_beyond_the_end),
-       T_CASE(dirty_is_purged_longest_first), T_CASE(lazily_purged_is_not_zero), T_CASE(unmap),
-       T_CASE(refusal_changes_nothing), T_CASE(short_of_memory_looks_at_all),
-       T_CASE(windows_do_not_join))
+       T_CASE(dirty_is_purged_longest_first), T_CASE(lazily_purged_is_not_zero),
+       T_CASE(ar3_pages_are_counted), T_CASE(unmap), T_CASE(refusal_changes_nothing),
+       T_CASE(short_of_memory_looks_at_all), T_CASE(windows_do_not_join))
