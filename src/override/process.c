@@ -64,7 +64,7 @@ static void resume_parent(void)
 	stdio_unlock();
 }
 
-/* fork has set stdio's lock free, but not counted that it was taken twice. */
+/* fork itself sets stdio's lock free where it has taken it, which versions of glibc differ in. */
 static void resume_child(void)
 {
 	if (alone)
