@@ -127,6 +127,10 @@ static void checks_are_there(void)
 		_exit(0);
 	}
 	t_need(waitpid(child, &status, 0) == child);
+#if defined(__clang__) /* version 14 checks no memset by glibc's headers */
+	if (status == 0)
+		return;
+#endif
 	t_check(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
