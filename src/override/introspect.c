@@ -15,6 +15,7 @@
 #if HK_OVERRIDE
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "api/api.h"
@@ -99,12 +100,13 @@ HK_EXPORT int malloc_trim(size_t pad)
 }
 
 /* glibc's lines, less its maxima, which hakmem doesn't keep; then hakmem's own. One fputs: the text
- * stays whole among other threads' output. */
+ * stays whole among other threads' output. As in glibc, no cancellation point. */
 HK_EXPORT void malloc_stats(void)
 {
 	struct hak_stats s;
 	struct mallinfo2 m;
 	char text[1024];
+	int cancel;
 
 	hak_stats_get(&s);
 	m = glibc_view(&s);
@@ -127,7 +129,9 @@ HK_EXPORT void malloc_stats(void)
 	       m.arena, m.uordblks, m.arena + m.hblkhd, m.uordblks + m.hblkhd, m.hblks, m.hblkhd,
 	       s.held, s.bound, s.metadata, s.mapped, s.purged, s.heaps, s.heaps_running,
 	       s.heaps_parked);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	fputs(text, stderr);
+	pthread_setcancelstate(cancel, &cancel);
 }
 
 /* The elements that glibc's document has in its one heap and again at its end. `rest` counts free

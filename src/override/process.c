@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors
  *
- * What happens once a process: the environment is read, libc is found, fork is told. */
+ * What happens once a process: the environment is read, libc is found, fork is told; and what is done
+ * around a fork. */
 #include "override/override.h"
 
 #include <pthread.h>
@@ -37,6 +38,68 @@ static void find_sanitizer(void)
 static void find_sanitizer(void) {}
 #endif
 
+/* ---- fork -------------------------------------------------------------------------------------- */
+
+#if defined(__GLIBC__)
+/* glibc's own; weak for those that lack them. */
+extern char __libc_single_threaded __attribute__((weak));
+void _IO_list_lock(void) __attribute__((weak));
+void _IO_list_unlock(void) __attribute__((weak));
+void _IO_list_resetlock(void) __attribute__((weak));
+
+static bool is_alone(void) { return &__libc_single_threaded != NULL && __libc_single_threaded; }
+
+static void call(void (*fn)(void))
+{
+	if (fn != NULL)
+		fn();
+}
+
+static void stdio_lock(void) { call(_IO_list_lock); }
+static void stdio_unlock(void) { call(_IO_list_unlock); }
+static void stdio_reset(void) { call(_IO_list_resetlock); }
+#else
+static bool is_alone(void) { return false; }
+static void stdio_lock(void) {}
+static void stdio_unlock(void) {}
+static void stdio_reset(void) {}
+#endif
+
+/* This fork found no other thread. Then no lock is taken, as in glibc: a signal handler may fork while
+ * it interrupts malloc, and the child may return from it. */
+static bool alone HK_NEAR;
+
+/* stdio's lock of all streams first. fork takes it after the handlers have run, and it comes before
+ * malloc: one thread flushes all streams, waits for one; its owner reads into a buffer that grows; and
+ * the fork would wait for the first. It may be taken twice. */
+static void prepare(void)
+{
+	alone = is_alone();
+	if (alone)
+		return;
+	stdio_lock();
+	hk_fork_prepare();
+}
+
+static void resume_parent(void)
+{
+	if (alone)
+		return;
+	hk_fork_parent();
+	stdio_unlock();
+}
+
+/* fork itself sets stdio's lock free where it has taken it, which versions of glibc differ in. */
+static void resume_child(void)
+{
+	if (alone)
+		return;
+	hk_fork_child();
+	stdio_reset();
+}
+
+/* ---- the start --------------------------------------------------------------------------------- */
+
 /* 101: the first that a library may ask for. Libraries that hakmem doesn't depend on may be
  * constructed, and allocate, earlier: they get the default profile. environ is libc's, which is
  * constructed before: musl passes constructors no arguments, and after clearenv it is NULL. */
@@ -51,7 +114,7 @@ __attribute__((constructor(101))) static void start_process(void)
 	hk_init(environ != NULL ? environ : no_environment);
 	/* Registered early, so prepared late and resumed early: others' handlers may allocate. libc
 	 * drops the handlers with the library, which is never unloaded (-z nodelete). */
-	if (pthread_atfork(hk_fork_prepare, hk_fork_parent, hk_fork_child) != 0)
+	if (pthread_atfork(prepare, resume_parent, resume_child) != 0)
 		warn("pthread_atfork failed: fork is unsafe while other threads allocate");
 	find_sanitizer();
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 
 enum { BLOCKS = 2000, BYTES = 1000 };
 
@@ -100,16 +101,34 @@ static void check_malloc_info(void)
 		 size_in(text, "<aspace type=\"total\"", 1));
 }
 
-static void check_malloc_stats(void)
+static void *stats(void *arg)
+{
+	malloc_stats();
+	return arg;
+}
+
+/* In glibc it is no cancellation point: what it says is said to the end. */
+static void *stats_when_cancelled(void *arg)
+{
+	pthread_cancel(pthread_self());
+	malloc_stats();
+	pthread_testcancel();
+	return arg;
+}
+
+static void check_malloc_stats(void *(*how)(void *), void *result)
 {
 	char text[4096] = "";
 	FILE *f = tmpfile();
 	int saved = dup(2);
+	pthread_t thread;
+	void *got;
 
 	OV_CHECK(f != NULL && saved >= 0);
 	fflush(stderr);
 	dup2(fileno(f), 2);
-	malloc_stats();
+	OV_CHECK(pthread_create(&thread, NULL, how, NULL) == 0);
+	OV_CHECK(pthread_join(thread, &got) == 0 && got == result);
 	fflush(stderr);
 	dup2(saved, 2);
 	rewind(f);
@@ -117,6 +136,7 @@ static void check_malloc_stats(void)
 	fclose(f);
 	OV_CHECK(strstr(text, "Arena 0:\nsystem bytes     = ") == text);
 	OV_CHECK(strstr(text, "\nTotal (incl. mmap):\nsystem bytes     = ") != NULL);
+	OV_CHECK(strstr(text, " parked)\n") != NULL);
 }
 
 int main(void)
@@ -125,7 +145,8 @@ int main(void)
 	check_huge();
 	check_mallopt();
 	check_malloc_info();
-	check_malloc_stats();
+	check_malloc_stats(stats, NULL);
+	check_malloc_stats(stats_when_cancelled, PTHREAD_CANCELED);
 	malloc_trim(0);
 	OV_CHECK(malloc_trim(0) == 0); /* nothing is left to give back */
 	return 0;
