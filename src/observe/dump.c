@@ -8,7 +8,7 @@
 #include "observe/stats.h"
 #include "os/os.h"
 #include "superslab/arena.h"
-#include "superslab/release.h"
+#include "superslab/squeeze.h"
 
 static void HK_PRINTF(2, 3) print(int fd, const char *fmt, ...)
 {
@@ -40,6 +40,7 @@ static void each_field(const struct hak_stats *s,
 	fn(fd, "heaps", s->heaps);
 	fn(fd, "heaps_running", s->heaps_running);
 	fn(fd, "heaps_parked", s->heaps_parked);
+	fn(fd, "squeezes", s->squeezes);
 }
 
 static void field_text(int fd, const char *name, uint64_t value)
@@ -52,12 +53,15 @@ static void field_json(int fd, const char *name, uint64_t value)
 	print(fd, ",\n \"%s\": %llu", name, (unsigned long long)value);
 }
 
+static const char *word_of(uint32_t squeezed) { return hk_squeeze_word((enum hk_squeeze)squeezed); }
+
 static void summary_text(int fd)
 {
 	struct hak_stats s;
 
 	hak_stats_get(&s);
 	each_field(&s, field_text, fd);
+	print(fd, "hakmem: %-14s %14s\n", "squeezed", word_of(s.squeezed));
 }
 
 static void summary_json(int fd)
@@ -67,6 +71,7 @@ static void summary_json(int fd)
 	hak_stats_get(&s);
 	print(fd, "{\"schema\": \"hakmem-stats-1\",\n \"version\": \"%s\"", hak_version());
 	each_field(&s, field_json, fd);
+	print(fd, ",\n \"squeezed\": \"%s\"", word_of(s.squeezed));
 	print(fd, "\n}\n");
 }
 

@@ -10,6 +10,7 @@
 #include "superslab/meta.h"
 #include "superslab/pool.h"
 #include "superslab/release.h"
+#include "superslab/squeeze.h"
 
 static void for_each_heap(void (*fn)(struct hk_heap *h, void *arg), void *arg)
 {
@@ -123,4 +124,6 @@ void hak_stats_get(struct hak_stats *out)
 	out->system_calls = system_calls();
 	out->heaps_running = hk_heaps_running();
 	out->heaps_parked = hk_heaps_parked();
+	out->squeezed = (uint32_t)hk_squeeze_state();
+	out->squeezes = hk_squeeze_times();
 }
