@@ -189,6 +189,10 @@ struct hak_stats {
 				allocations served (bins recycle blocks without counting) */
 	uint64_t system_calls;
 	uint32_t heaps, heaps_running, heaps_parked;
+	uint32_t
+		squeezed; /* 0; lean memory for the time being, since 1 the container's limit is near,
+				2 the system is short of memory */
+	uint32_t squeezes; /* how often that has begun */
 };
 HAK_API void hak_stats_get(struct hak_stats *out) HAK_NOEXCEPT;
 
@@ -226,6 +230,14 @@ HAK_API int hak_option_get(const char *name, char *buf, size_t size) HAK_NOEXCEP
 typedef void (*hak_option_fn)(const char *name, const char *value, const char *source,
 			      const char *sentence, void *arg);
 HAK_API void hak_option_each(hak_option_fn fn, void *arg) HAK_NOEXCEPT;
+/* The option LIMIT is a soft limit for committed memory (hak_stats). What is free goes back as far as it
+ * must for that. When more is committed all the same, with everything given back that can be, fn is
+ * called: on the thread whose request has passed the limit, before that request returns; one call at a
+ * time in the process. It may allocate and free, and is meant to free; it must return. The request
+ * succeeds in any case. fn is called again when a thirty-second part of the limit, at least 1 MiB, has
+ * come on top, or when committed was below the limit in between. NULL: nobody is told. */
+typedef void (*hak_limit_fn)(size_t committed, size_t limit, void *arg);
+HAK_API void hak_limit_callback(hak_limit_fn fn, void *arg) HAK_NOEXCEPT;
 /* "0.1.0"; static storage. */
 HAK_API const char *hak_version(void) HAK_NOEXCEPT;
 

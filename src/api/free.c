@@ -76,6 +76,7 @@ void hk_free_at(void *p, struct hk_offence where)
 		return;
 	case HK_AT_HUGE:
 		hk_huge_free(p, where);
+		hk_heap_pass(h, HK_SPAN_MAX);
 		return;
 	case HK_AT_FOREIGN:
 		hk_locate_foreign(p, where);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "api/api.h"
+#include "api/limit.h"
 #include "api/mode.h"
 #include "base/options.h"
 #include "heap/heap.h"
 #include "observe/dump.h"
 #include "os/thread.h"
 #include "slab/harden.h"
-#include "superslab/release.h"
+#include "superslab/tick.h"
 
 const struct hk_libc *hk_libc HK_NEAR;
 _Atomic int hk_mode_now HK_NEAR;
@@ -42,16 +43,20 @@ static void *give_back_by_time(void *arg)
 	for (;;) {
 		hk_os_sleep_ms(1000);
 		if (hk_option(HK_OPT_BACKGROUND))
-			hk_release_tick();
+			hk_tick_whole(hk_os_now_ns());
+		hk_tick_sleep();
 	}
 	return arg;
 }
 
 void hk_background_choose(void)
 {
-	if (!hk_option(HK_OPT_BACKGROUND) ||
-	    atomic_exchange_explicit(&has_background, true, memory_order_relaxed))
+	if (!hk_option(HK_OPT_BACKGROUND))
 		return;
+	if (atomic_exchange_explicit(&has_background, true, memory_order_relaxed)) {
+		hk_tick_wake(); /* switched off, it may have fallen asleep over much */
+		return;
+	}
 	if (!hk_thread_start(give_back_by_time)) {
 		hk_warn("HAKMEM_BACKGROUND=1: no thread can be made");
 		atomic_store_explicit(&has_background, false, memory_order_relaxed);
@@ -70,10 +75,21 @@ void hk_init(char *const *environment)
 	hk_dump_begin();
 }
 
-void hk_fork_prepare(void) { hk_heap_lock_all(); }
-void hk_fork_parent(void) { hk_heap_unlock_all(); }
+void hk_fork_prepare(void)
+{
+	hk_heap_lock_all();
+	hk_limit_lock();
+}
+
+void hk_fork_parent(void)
+{
+	hk_limit_unlock();
+	hk_heap_unlock_all();
+}
+
 void hk_fork_child(void)
 {
+	hk_limit_reset();
 	hk_heap_reset_all();
 	/* the child has only the thread that forked; making one here is not safe */
 	atomic_store_explicit(&has_background, false, memory_order_relaxed);

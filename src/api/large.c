@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/hardened.h"
+#include "api/limit.h"
 #include "heap/quarantine.h"
 #include "os/os.h"
 #include "slab/huge.h"
@@ -75,6 +76,7 @@ static HK_NOINLINE void *alloc_span(struct hk_heap *h, uint32_t units, uint32_t 
 	if (h->hardened)
 		hk_span_harden(s);
 	hk_heap_note_blocks_out(h, 1);
+	hk_limit_check();
 	return p;
 }
 
@@ -99,6 +101,7 @@ void *hk_large_alloc(struct hk_heap *h, size_t size, size_t align, bool want_zer
 			: hk_huge_alloc(size, align, want_zero, owner_id(h));
 	if (p != NULL)
 		hk_heap_note_blocks_out(h, 1);
+	hk_limit_check();
 	return p;
 }
 
@@ -111,25 +114,25 @@ static HK_NOINLINE void grow_bigcache(struct hk_heap *h, uint32_t units)
 }
 
 /* To the pool. */
-static HK_NOINLINE void give_span(struct hk_span *s)
+static HK_NOINLINE void give_span(struct hk_heap *h, struct hk_span *s)
 {
 	size_t bytes = hk_span_bytes(s);
 
 	hk_span_give(s);
-	hk_release_check(bytes);
+	hk_heap_pass(h, bytes);
 }
 
-static HK_NOINLINE void free_owned(struct hk_span *s)
+static HK_NOINLINE void free_owned(struct hk_heap *h, struct hk_span *s)
 {
 	delist(hk_heap_by_id(s->owner), s);
-	give_span(s);
+	give_span(h, s);
 }
 
 /* Spans have left the BigCache for the newest. */
 static HK_NOINLINE void note_overflow(struct hk_heap *h, size_t gave)
 {
 	grow_bigcache(h, 0);
-	hk_release_check(gave);
+	hk_heap_pass(h, gave);
 }
 
 void hk_large_bury_span(struct hk_span *s, struct hk_offence where)
@@ -151,13 +154,13 @@ void hk_large_free_span(struct hk_heap *h, struct hk_span *s)
 	size_t gave;
 
 	if (HK_UNLIKELY(s->owner != 0)) {
-		free_owned(s);
+		free_owned(h, s);
 		return;
 	}
 	if (HK_UNLIKELY(hk_span_units(s) > h->bigcache.limit) && !hk_heap_is_direct(h))
 		grow_bigcache(h, hk_span_units(s));
 	if (HK_UNLIKELY(!hk_bigcache_push(&h->bigcache, s, &gave)))
-		give_span(s);
+		give_span(h, s);
 	else if (HK_UNLIKELY(gave != 0))
 		note_overflow(h, gave);
 }
@@ -188,5 +191,7 @@ bool hk_large_resize_span(struct hk_span *s, size_t size)
 		return false;
 	if (hk_span_bytes(s) < old)
 		hk_release_check(old - hk_span_bytes(s));
+	else
+		hk_limit_check();
 	return true;
 }

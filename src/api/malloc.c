@@ -8,6 +8,7 @@
 #include "api/fast.h"
 #include "api/hardened.h"
 #include "api/large.h"
+#include "api/limit.h"
 #include "api/mode.h"
 #include "slab/huge.h"
 #include "superslab/release.h"
@@ -27,14 +28,15 @@ void *hk_alloc_bin(struct hk_heap *h, unsigned bin, const void *caller)
 {
 	struct hk_bin *b = &h->face.bin[bin];
 	struct hk_offence where = { "malloc", caller };
+	void *p;
 
 	if (hk_heap_is_direct(h)) {
-		struct hk_block *p = hk_direct_take(h, bin, where);
-
+		p = hk_direct_take(h, bin, where);
 		if (p == NULL) {
 			hk_huge_reclaim();
 			p = hk_direct_take(h, bin, where);
 		}
+		hk_limit_check();
 		return p;
 	}
 	if (b->head == HK_END && !hk_heap_refill(h, bin, where)) {
@@ -44,7 +46,9 @@ void *hk_alloc_bin(struct hk_heap *h, unsigned bin, const void *caller)
 	}
 	if (HK_UNLIKELY(b->head->tag != HK_TAG))
 		hk_heap_die_damaged(where, b->head, hk_class_size(bin));
-	return pop(b, b->head);
+	p = pop(b, b->head);
+	hk_limit_check();
+	return p;
 }
 
 void *hk_alloc(struct hk_heap *h, size_t size, const void *caller)
@@ -97,8 +101,10 @@ static void *calloc_mid(struct hk_heap *h, size_t bytes, const void *caller)
 
 	if (h->face.bin[bin].head == HK_END && !hk_heap_is_direct(h))
 		zero = hk_heap_take_zero(h, bin);
-	if (zero != NULL)
+	if (zero != NULL) {
+		hk_limit_check();
 		return zero;
+	}
 	p = hk_alloc_bin(h, bin, caller);
 	if (p != NULL && !h->hardened) /* or it is zero */
 		memset(p, 0, bytes);

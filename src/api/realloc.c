@@ -8,6 +8,7 @@
 #include "api/fast.h"
 #include "api/hardened.h"
 #include "api/large.h"
+#include "api/limit.h"
 #include "api/locate.h"
 #include "api/mode.h"
 #include "slab/huge.h"
@@ -37,13 +38,17 @@ static void *resize(void *p, const struct hk_located *at, size_t alignment, size
 		if (size <= HK_SPAN_MAX || alignment > hk_os_page() ||
 		    hk_span_is_hardened(at->span))
 			return NULL;
-		return hk_large_promote(at->span, size);
+		p = hk_large_promote(at->span, size);
+		hk_limit_check();
+		return p;
 	case HK_AT_HUGE:
 		if (size <= HK_SPAN_MAX / 2)
 			return NULL;
 		if (alignment > hk_os_page() && size > at->bytes)
 			return NULL;
-		return hk_huge_resize(p, size, where);
+		p = hk_huge_resize(p, size, where);
+		hk_limit_check();
+		return p;
 	case HK_AT_FOREIGN:
 		break;
 	}

@@ -99,6 +99,7 @@ _Atomic uint64_t hk_option_values[HK_OPTIONS] = {
 #undef HK_OPTION_WORDS
 #undef HK_OPTION_LEGACY
 static _Atomic uint8_t sources[HK_OPTIONS];
+static _Atomic bool squeezed; /* lean, whatever SS_MEM_LEAN says */
 static char text_pool[TEXT_POOL_BYTES];
 static size_t text_used = 1; /* written by hk_options_init only */
 
@@ -125,15 +126,14 @@ static void put_value(enum hk_option_id id, uint64_t value, enum hk_option_sourc
 	atomic_store_explicit(&sources[id], (uint8_t)source, memory_order_relaxed);
 }
 
-/* Gives every value that was not set by hand the one of the profile in force; lean memory overrules
- * the profile. */
-static void apply_profile(void)
+static void apply_once(void)
 {
 	uint64_t profile = hk_option(HK_OPT_PROFILE);
 	uint64_t lean = hk_option(HK_OPT_SS_MEM_LEAN);
 
 	if (source_of(HK_OPT_SS_MEM_LEAN) == HK_FROM_PROFILE)
 		lean = rows[HK_OPT_SS_MEM_LEAN].columns[profile].number;
+	lean |= atomic_load_explicit(&squeezed, memory_order_relaxed);
 	for (enum hk_option_id id = 0; id < HK_OPTIONS; id++) {
 		uint64_t column = lean && id != HK_OPT_SS_MEM_LEAN ? HK_LEAN : profile;
 
@@ -142,6 +142,27 @@ static void apply_profile(void)
 		put_value(id, rows[id].kind == TEXT ? 0 : rows[id].columns[column].number,
 			  HK_FROM_PROFILE);
 	}
+}
+
+/* Gives every value that was not set by hand the one of the profile in force; lean memory overrules
+ * the profile. Where another thread does the same, the last to begin decides: the first does it again. */
+static void apply_profile(void)
+{
+	static _Atomic uint32_t rounds;
+	uint32_t mine;
+
+	do {
+		mine = atomic_fetch_add(&rounds, 1) + 1;
+		apply_once();
+	} while (atomic_load(&rounds) != mine);
+}
+
+void hk_options_squeeze(bool on)
+{
+	if (HK_MINIMAL)
+		return;
+	atomic_store_explicit(&squeezed, on, memory_order_relaxed);
+	apply_profile();
 }
 
 /* Text to value. */

@@ -40,6 +40,9 @@ HK_INLINE uint64_t hk_option(enum hk_option_id id)
 /* The text of a TEXT option, never NULL. */
 const char *hk_option_text(enum hk_option_id id);
 
+/* From now on every value that was not set by hand is the one of lean; or that of the profile again. */
+void hk_options_squeeze(bool on);
+
 /* By name, with or without HAKMEM_, as the environment spells values. Setting PROFILE resets what
  * came from the profile and keeps what was set by hand. 0, or EINVAL (bad value), ENOENT (unknown). */
 int hk_option_set(const char *name, const char *value);

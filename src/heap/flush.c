@@ -4,7 +4,6 @@
 #include "heap/heap.h"
 #include "heap/quarantine.h"
 #include "slab/holes.h"
-#include "superslab/release.h"
 
 /* The slab of a block, whose word must be `word`. */
 static struct hk_slab *owner_slab(uint32_t word, const struct hk_block *b, const void *caller)
@@ -111,7 +110,7 @@ void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller)
 	}
 	flushed = count - (b->limit - b->room);
 	hk_lock_drop(&h->lock);
-	hk_release_check(flushed * hk_class_size(bin));
+	hk_heap_pass(h, flushed * hk_class_size(bin));
 }
 
 void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where)
@@ -131,7 +130,7 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 	hk_heap_count_out(h, -(int64_t)hk_slab_block_bytes(s));
 	hk_heap_relist_slab(h, s);
 	hk_lock_drop(&h->lock);
-	hk_release_check(0);
+	hk_heap_pass(h, 0);
 }
 
 static bool is_in_list(const struct hk_block *list, const struct hk_block *b, uint32_t most)

@@ -18,6 +18,7 @@
 #include "superslab/meta.h"
 #include "superslab/registry.h"
 #include "superslab/release.h"
+#include "superslab/squeeze.h"
 
 /* Others hold one heap lock and only try a second: so taking all of them in a row can't deadlock. */
 void hk_heap_lock_all(void)
@@ -92,6 +93,7 @@ void hk_heap_reset_all(void)
 	for (uint32_t id = hk_heap_ids(); id-- > HK_FIRST_ID;)
 		hk_lock_reset(&hk_heap_by_id(id)->lock);
 	hk_heap_table_reset();
+	hk_squeeze_reset();
 	/* the thread of HAKMEM_BACKGROUND has no heap, but may have been purging */
 	if ((others || hk_option(HK_OPT_BACKGROUND) != 0) && !has_quarantine()) {
 		hk_pool_mark();

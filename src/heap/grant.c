@@ -11,6 +11,11 @@
 #define MIN_BUDGET (64 * HK_KiB)
 /* A bin that overflows twice in a row is worth less, but not less than this (docs/experiments/0007). */
 #define LEAST_BYTES (16 * HK_KiB)
+/* A heap that had this much out is spent when nearly all of it has been freed: that it takes as much
+ * again soon is no reason to keep some, and each block in a bin may keep a slab from going back
+ * (docs/experiments/0011). */
+#define SPENT_PEAK  ((int64_t)(16 * HK_MiB))
+#define SPENT_SHARE 256
 /* Refused grants between two looks for bins that idle (docs/experiments/0004). */
 #define REFUSALS 64u
 
@@ -72,6 +77,30 @@ static void grow(struct hk_heap *h, unsigned bin, uint32_t more)
 		set_limit(h, bin, h->face.bin[bin].limit + more);
 }
 
+/* Once for each time that it comes to that. */
+static bool is_just_spent(struct hk_heap *h)
+{
+	int64_t rest;
+
+	if (h->out > h->peak)
+		h->peak = h->out;
+	rest = h->peak / SPENT_SHARE + (int64_t)h->granted;
+	if (h->peak < SPENT_PEAK || h->out > rest || hk_option(HK_OPT_TINY_TCACHE_CAP) != 0)
+		return false;
+	h->peak = 0;
+	return true;
+}
+
+/* What is freed from now on goes to its slabs at once, until a bin is filled again. */
+static void give_up_bins(struct hk_heap *h)
+{
+	h->spent = true;
+	for (unsigned bin = 1; bin < HK_BINS; bin++) {
+		hk_heap_flush(h, bin, 0, NULL);
+		set_limit(h, bin, 0);
+	}
+}
+
 void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
 {
 	const struct hk_heap_class *class = &h->class[bin];
@@ -79,10 +108,13 @@ void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
 	size_t size = hk_class_size(bin), bytes = limit * size, may;
 	uint32_t cap = (uint32_t)hk_option(HK_OPT_TINY_TCACHE_CAP);
 
-	if (cap != 0) {
+	if (overflow && is_just_spent(h)) {
+		give_up_bins(h);
+	} else if (cap != 0) {
 		set_limit(h, bin, cap);
 	} else if (limit == 0) {
-		grow(h, bin, (uint32_t)hk_max(FIRST_BYTES / size, 1));
+		if (!overflow || !h->spent)
+			grow(h, bin, (uint32_t)hk_max(FIRST_BYTES / size, 1));
 	} else if (overflow && class->flushed && !class->refilled && bytes > LEAST_BYTES) {
 		halve(h, bin); /* the second in a row: the program wants none of them back */
 	} else if (overflow && h->granted > (may = budget(h))) { /* less is out than when granted */
@@ -96,11 +128,18 @@ void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
 
 void hk_heap_ungrant(struct hk_heap *h, unsigned bin) { set_limit(h, bin, 0); }
 
+/* A heap's share; and all BigCaches together hold at most BOUND, since those of threads that sleep can't
+ * be taken back. */
 void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units)
 {
-	size_t share = hk_option(HK_OPT_BOUND) / 2 / hk_max(hk_heaps_running(), 1);
-	int64_t bytes;
+	static _Atomic int64_t sum; /* bytes */
+	size_t bound = hk_option(HK_OPT_BOUND);
+	size_t share = bound / 2 / hk_max(hk_heaps_running(), 1);
+	int64_t bytes, others;
 
+	others = atomic_load_explicit(&sum, memory_order_relaxed) -
+		 (int64_t)(h->bigcache.limit * HK_UNIT_BYTES);
+	share = hk_min(share, bound - hk_min(bound, others > 0 ? (size_t)others : 0));
 	if (!hk_option(HK_OPT_BIGCACHE_L25))
 		share = 0;
 	units = (uint32_t)hk_min(units, share >> HK_UNIT_SHIFT);
@@ -108,5 +147,15 @@ void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units)
 		hk_bigcache_empty(&h->bigcache);
 	bytes = ((int64_t)units - h->bigcache.limit) * (int64_t)HK_UNIT_BYTES;
 	h->bigcache.limit = units;
+	atomic_fetch_add_explicit(&sum, bytes, memory_order_relaxed);
 	atomic_fetch_add_explicit(&hk_granted, bytes, memory_order_relaxed);
+}
+
+void hk_heap_age(struct hk_heap *h)
+{
+	if (hk_option(HK_OPT_TINY_TCACHE_CAP) == 0)
+		take_from_idle(h);
+	if (!h->bigcache.used || !hk_option(HK_OPT_BIGCACHE_L25))
+		hk_heap_grant_bigcache(h, 0);
+	h->bigcache.used = false;
 }

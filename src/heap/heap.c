@@ -65,6 +65,7 @@ static void enroll_first(void)
 	if (hk_heap_ids() != HK_FIRST_ID)
 		return;
 	hk_release_hooks.gather = hk_heap_gather;
+	hk_release_hooks.age = hk_heap_age_all;
 	enroll(&orphan_heap, HK_HEAP_DIRECT);
 	atomic_store_explicit(&orphan_heap.state, HK_HEAP_RUNNING, memory_order_relaxed);
 	enroll(&first_heap, HK_HEAP_THREAD);

@@ -78,13 +78,17 @@ struct hk_heap {
 	struct hk_span *spans;                 /* of a first-class heap [lock] */
 	struct hk_quarantine *quarantine; /* of one that is or was hardened [const; in it: lock] */
 
-	bool frozen;                 /* PARKED, and not thawed yet [lock] */
-	size_t granted;              /* H5 [lock] */
-	uint32_t refusals;           /* grants refused since the last look for idle bins [lock] */
-	int64_t out;                 /* bytes out of this heap's slabs [lock] */
-	int64_t out_unsaid;          /* of them, not yet in hk_out [lock] */
-	int64_t flying_unsaid;       /* not yet in hk_flying [lock] */
-	int64_t held_unsaid;         /* not yet in hk_dirty: of the quarantine [lock] */
+	bool frozen;             /* PARKED, and not thawed yet [lock] */
+	size_t granted;          /* H5 [lock] */
+	int64_t peak;            /* of `out`, seen at overflows since it was last spent [lock] */
+	bool spent;              /* all but freed, and nothing taken since [lock] */
+	uint32_t refusals;       /* grants refused since the last look for idle bins [lock] */
+	_Atomic uint32_t passed; /* what hk_heap_pass was told of, since it last looked [any] */
+	uint64_t aged_at;        /* coarse ns [thread] */
+	int64_t out;             /* bytes out of this heap's slabs [lock] */
+	int64_t out_unsaid;      /* of them, not yet in hk_out [lock] */
+	int64_t flying_unsaid;   /* not yet in hk_flying [lock] */
+	int64_t held_unsaid;     /* not yet in hk_dirty: of the quarantine [lock] */
 	_Atomic uint64_t blocks_out; /* ever [lock writes, any reads] */
 
 	alignas(64) struct hk_mailbox mailbox; /* [any] */
@@ -242,6 +246,18 @@ void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow);
 void hk_heap_ungrant(struct hk_heap *h, unsigned bin);
 /* Sets the limit of the BigCache, in units, up to this heap's share of half of the bound. */
 void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units);
+
+/* Bins and BigCache that were not in use since the last time give up what they hold; the bins, half. */
+void hk_heap_age(struct hk_heap *h);
+
+/* ---- Time (age.c) ------------------------------------------------------------------------------- */
+
+/* By the calling thread, whose heap is h, and which holds no lock: `bytes` have become free. Pays for the
+ * bound; and now and then does what is due by time. */
+void hk_heap_pass(struct hk_heap *h, size_t bytes);
+/* What heaps hold and nobody uses goes to the pool, and an old huge range is purged. For the release
+ * policy. */
+void hk_heap_age_all(uint64_t now);
 
 /* ---- Last words -------------------------------------------------------------------------------- */
 

@@ -246,7 +246,8 @@ size_t hk_heap_trim_slabs(void)
 	return sum;
 }
 
-/* The calling thread may empty its own BigCache; those of others are private. */
+/* The calling thread may empty its own bins and BigCache; those of others are private. All there is, bytes
+ * SIZE_MAX, is asked for by a trim, and when the system refuses memory. */
 size_t hk_heap_gather(size_t bytes)
 {
 	static _Atomic uint32_t turn; /* so that no heap is asked always first */
@@ -257,15 +258,18 @@ size_t hk_heap_gather(size_t bytes)
 
 	if (mine != NULL && !hk_heap_is_direct(mine) && hk_lock_try(&mine->lock)) {
 		sum = mine->bigcache.limit * HK_UNIT_BYTES;
-		hk_heap_grant_bigcache(mine, 0);
+		if (bytes == SIZE_MAX)
+			hk_heap_empty(mine);
+		else
+			hk_heap_grant_bigcache(mine, 0);
 		hk_lock_drop(&mine->lock);
 	}
 	for (uint32_t i = 0; i < heaps && sum < bytes; i++) {
 		struct hk_heap *h = hk_heap_by_id(HK_FIRST_ID + (start + i) % heaps);
 
-		if (bytes == SIZE_MAX) /* all there is: a trim, or the system refuses memory */
+		if (bytes == SIZE_MAX)
 			hk_quarantine_empty(h);
 		sum += hk_mail_help(h);
 	}
-	return sum != 0 ? sum : hk_huge_purge();
+	return sum != 0 ? sum : hk_huge_purge(UINT64_MAX);
 }

@@ -123,7 +123,7 @@ void hk_mail_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offen
 	}
 	if (owner != NULL && wants_help(owner)) {
 		hk_mail_help(owner);
-		hk_release_check(HK_WAY_BYTES);
+		hk_heap_pass(h, HK_WAY_BYTES);
 	}
 }
 

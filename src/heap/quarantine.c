@@ -110,7 +110,7 @@ void hk_hard_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offen
 	if (hk_hard_slab_is_spent(s))
 		thin(h, s);
 	hk_lock_drop(&h->lock);
-	hk_release_check(0);
+	hk_heap_pass(h, 0);
 }
 
 /* The oldest span, or NULL. With the lock. */

@@ -72,7 +72,8 @@ static const struct row rows[] = {
 	ROW(prefaulted, PART),     ROW(metadata, PART),      ROW(uncarved, OTHER),
 	ROW(held, OTHER),          ROW(bound, OTHER),        ROW(purged, OTHER),
 	ROW(blocks_out, OTHER),    ROW(system_calls, OTHER), ROW(heaps, OTHER),
-	ROW(heaps_running, OTHER), ROW(heaps_parked, OTHER),
+	ROW(heaps_running, OTHER), ROW(heaps_parked, OTHER), ROW(squeezed, OTHER),
+	ROW(squeezes, OTHER),
 };
 
 static unsigned long long value_of(const struct hak_stats *sum, const struct row *row)

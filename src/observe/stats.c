@@ -9,6 +9,7 @@
 #include "superslab/meta.h"
 #include "superslab/pool.h"
 #include "superslab/release.h"
+#include "superslab/squeeze.h"
 
 /* Words that a running thread changes without a lock. Any value that it has had of late is right here,
  * and an aligned word is never seen half written; so ThreadSanitizer is not asked. Not inlined: the
@@ -220,6 +221,8 @@ void hk_stats_take(struct hk_stats *s)
 	s->sum.system_calls = system_calls();
 	s->sum.heaps_running = hk_heaps_running();
 	s->sum.heaps_parked = hk_heaps_parked();
+	s->sum.squeezed = (uint32_t)hk_squeeze_state();
+	s->sum.squeezes = hk_squeeze_times();
 }
 
 void hak_stats_get(struct hak_stats *out)

@@ -63,6 +63,10 @@ void hk_os_sleep_ms(unsigned ms);
 /* Lets other threads run. */
 void hk_os_yield(void);
 
+/* The beginning of a file of the kernel's, up to size - 1 bytes, with a NUL behind it; its length, or -1:
+ * it can't be read. No descriptor stays open. */
+int hk_os_read(const char *path, char *buf, size_t size);
+
 /* For dumps: a new file for writing, not inherited by exec; -1 when refused. */
 int hk_os_create(const char *path);
 void hk_os_write(int fd, const char *text, size_t bytes);

@@ -467,6 +467,25 @@ void hk_os_yield(void)
 	errno = saved_errno;
 }
 
+/* The C library's open, read and close are cancellation points. */
+int hk_os_read(const char *path, char *buf, size_t size)
+{
+	int saved_errno = errno;
+	long fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), n = -1;
+
+	count(OTHER, 1);
+	if (fd >= 0) {
+		do
+			n = syscall(SYS_read, fd, buf, size - 1);
+		while (n < 0 && errno == EINTR);
+		syscall(SYS_close, fd);
+		count(OTHER, 2);
+	}
+	buf[n > 0 ? n : 0] = '\0';
+	errno = saved_errno;
+	return (int)n;
+}
+
 int hk_os_create(const char *path)
 {
 	int saved_errno = errno;

@@ -16,6 +16,14 @@
 static void count_out(int64_t bytes)
 {
 	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&hk_huge_committed, bytes, memory_order_relaxed);
+}
+
+/* HU3 */
+static void count_dirty(int64_t bytes)
+{
+	hk_dirty_add(bytes);
+	atomic_fetch_add_explicit(&hk_huge_committed, bytes, memory_order_relaxed);
 }
 
 static size_t usable_of(const struct hk_huge *e)
@@ -42,7 +50,7 @@ static void *from_cache(size_t bytes, size_t align, bool want_zero, const struct
 		*zero = e->zero;
 		*got = e->bytes;
 		if (e->dirty)
-			hk_dirty_add(-(int64_t)e->bytes);
+			count_dirty(-(int64_t)e->bytes);
 		p = (void *)e->address;
 	}
 	hk_registry_unlock();
@@ -186,9 +194,9 @@ static void retire(void *p, size_t bytes, bool listed)
 		e->state = HK_HUGE_CACHED;
 		e->zero = gone;
 		e->dirty = dirty;
-		e->purged_at = gone ? hk_os_now_ns() : 0;
+		e->since = hk_os_now_ns();
 		if (dirty)
-			hk_dirty_add((int64_t)bytes);
+			count_dirty((int64_t)bytes);
 	} else {
 		hk_registry_remove(e, true);
 		hk_registry_note_leaving();
@@ -397,7 +405,7 @@ void hk_huge_free_all(uint32_t owner)
 	} while (p != NULL);
 }
 
-size_t hk_huge_purge(void)
+size_t hk_huge_purge(uint64_t until)
 {
 	struct hk_huge *e;
 	enum hk_purged purged;
@@ -405,7 +413,7 @@ size_t hk_huge_purge(void)
 	size_t bytes = 0;
 
 	hk_registry_lock();
-	e = hk_kept_first(true);
+	e = hk_kept_dirty(until);
 	if (e != NULL) {
 		p = (void *)e->address;
 		bytes = e->bytes;
@@ -420,9 +428,9 @@ size_t hk_huge_purge(void)
 	e->state = HK_HUGE_CACHED;
 	e->zero = purged == HK_PURGED_ZERO;
 	e->dirty = purged == HK_PURGED_NOT;
-	e->purged_at = hk_os_now_ns();
+	e->since = hk_os_now_ns();
 	if (!e->dirty)
-		hk_dirty_add(-(int64_t)bytes);
+		count_dirty(-(int64_t)bytes);
 	hk_registry_unlock();
 	return purged != HK_PURGED_NOT ? bytes : 0;
 }
@@ -435,7 +443,7 @@ size_t hk_huge_trim(void)
 		struct hk_huge *e, entry;
 
 		hk_registry_lock();
-		e = hk_kept_first(false);
+		e = hk_kept_first();
 		if (e == NULL)
 			break;
 		hk_kept_remove(e);
@@ -443,7 +451,7 @@ size_t hk_huge_trim(void)
 		hk_registry_remove(e, true);
 		hk_registry_note_leaving();
 		if (entry.dirty) {
-			hk_dirty_add(-(int64_t)entry.bytes);
+			count_dirty(-(int64_t)entry.bytes);
 			sum += entry.bytes;
 		}
 		hk_registry_unlock();
@@ -451,6 +459,20 @@ size_t hk_huge_trim(void)
 	}
 	hk_registry_unlock();
 	return sum;
+}
+
+static bool add_count(struct hk_huge *e, void *arg)
+{
+	struct hk_huge_count *c = arg;
+
+	if (e->state == HK_HUGE_LIVE) {
+		c->live_bytes += e->bytes;
+		c->live_blocks++;
+	} else if (e->state == HK_HUGE_CACHED) {
+		c->cached_bytes += e->bytes;
+		c->dirty_bytes += e->dirty ? e->bytes : 0;
+	}
+	return false;
 }
 
 /* Freed, and in the hand of a thread that is gone. */
@@ -462,6 +484,7 @@ static bool is_stranded(struct hk_huge *e, void *arg)
 
 void hk_huge_reset(void)
 {
+	struct hk_huge_count now = { 0 };
 	struct hk_huge *e;
 
 	while ((e = hk_registry_each(is_stranded, NULL)) != NULL) {
@@ -478,6 +501,9 @@ void hk_huge_reset(void)
 		e->zero = false;
 		e->dirty = true;
 	}
+	hk_registry_each(add_count, &now);
+	atomic_store_explicit(&hk_huge_committed, (int64_t)(now.live_bytes + now.dirty_bytes),
+			      memory_order_relaxed);
 }
 
 void hk_huge_reclaim(void)
@@ -485,20 +511,6 @@ void hk_huge_reclaim(void)
 	hk_huge_trim();
 	hk_release_all();
 	hk_pool_unmap();
-}
-
-static bool add_count(struct hk_huge *e, void *arg)
-{
-	struct hk_huge_count *c = arg;
-
-	if (e->state == HK_HUGE_LIVE) {
-		c->live_bytes += e->bytes;
-		c->live_blocks++;
-	} else if (e->state == HK_HUGE_CACHED) {
-		c->cached_bytes += e->bytes;
-		c->dirty_bytes += e->dirty ? e->bytes : 0;
-	}
-	return false;
 }
 
 struct hk_huge_count hk_huge_count(void)

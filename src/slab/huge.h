@@ -34,8 +34,9 @@ void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t own
 void *hk_huge_resize(void *p, size_t size, struct hk_offence where);
 /* Frees all blocks of a first-class heap. */
 void hk_huge_free_all(uint32_t owner);
-/* Purges one dirty cached range, and keeps its addresses; returns its bytes. */
-size_t hk_huge_purge(void);
+/* Purges one cached range that is dirty since `until` (coarse ns) or longer, and keeps its addresses;
+ * returns its bytes. */
+size_t hk_huge_purge(uint64_t until);
 /* Unmaps cached ranges; returns the dirty bytes in them. */
 size_t hk_huge_trim(void);
 

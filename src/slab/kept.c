@@ -63,12 +63,21 @@ struct hk_huge *hk_kept_find(size_t bytes, size_t align)
 	return best;
 }
 
-struct hk_huge *hk_kept_first(bool dirty_only)
+struct hk_huge *hk_kept_first(void)
+{
+	for (uint32_t i = 0; i < kept.count; i++) {
+		if (entry(i)->state == HK_HUGE_CACHED)
+			return entry(i);
+	}
+	return NULL;
+}
+
+struct hk_huge *hk_kept_dirty(uint64_t until)
 {
 	for (uint32_t i = 0; i < kept.count; i++) {
 		struct hk_huge *e = entry(i);
 
-		if (e->state == HK_HUGE_CACHED && (e->dirty || !dirty_only))
+		if (e->state == HK_HUGE_CACHED && e->dirty && e->since <= until)
 			return e;
 	}
 	return NULL;
@@ -94,6 +103,5 @@ void hk_kept_note_refault(const struct hk_huge *e)
 {
 	uint32_t units = (uint32_t)(e->bytes >> HK_UNIT_SHIFT);
 
-	if (e->purged_at != 0)
-		hk_release_note_refault(units, units, e->purged_at, &kept.refaults);
+	hk_release_note_refault(units, units, e->since, &kept.refaults);
 }

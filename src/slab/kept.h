@@ -22,8 +22,9 @@ void hk_kept_remove(const struct hk_huge *e);
 
 /* The smallest cached range that fits; none in quarantine. NULL: there is none, here and below. */
 struct hk_huge *hk_kept_find(size_t bytes, size_t align);
-/* The first cached one, or the first dirty one. */
-struct hk_huge *hk_kept_first(bool dirty_only);
+/* The first cached one; the first that is dirty, since `until` or longer. */
+struct hk_huge *hk_kept_first(void);
+struct hk_huge *hk_kept_dirty(uint64_t until);
 /* One that is in quarantine, by lot. */
 struct hk_huge *hk_kept_draw(void);
 

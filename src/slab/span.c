@@ -150,6 +150,7 @@ struct hk_span *hk_bigcache_search(struct hk_bigcache *cache, uint32_t units)
 	if (i == 0)
 		return NULL;
 	s = remove_at(cache, i - 1);
+	cache->used = true;
 	hk_span_mark(s, true);
 	HK_TELE(span, lifo_hit, 1);
 	return s;

@@ -40,6 +40,7 @@ struct hk_bigcache {
 	uint32_t count;
 	uint32_t units; /* in all of them */
 	uint32_t limit; /* units */
+	bool used;      /* it served a request since hk_heap_age */
 };
 
 /* The span that begins at `unit`, which has a SPAN word. */
@@ -127,6 +128,7 @@ HK_INLINE struct hk_span *hk_bigcache_pop(struct hk_bigcache *cache, uint32_t un
 		return hk_bigcache_search(cache, units);
 	cache->count--;
 	cache->units -= hk_span_units(s);
+	cache->used = true;
 	hk_span_mark(s, true);
 	HK_TELE(span, lifo_hit, 1);
 	return s;

@@ -25,6 +25,7 @@ static alignas(64) struct {
 	uint64_t used[2][TIERS / 64];   /* bit a tier: not empty [lock POOL] */
 	size_t free_units, dirty_units; /* [lock POOL] */
 } pool = { .lock = HK_LOCK_INIT(HK_RANK_POOL) };
+_Atomic size_t hk_pool_committed, hk_pool_least_dirty;
 
 static unsigned tier_of(uint32_t units)
 {
@@ -34,6 +35,18 @@ static unsigned tier_of(uint32_t units)
 		return units - 1;
 	shift = hk_log2(units); /* 5 … */
 	return EXACT_TIERS - 1 + (shift - 5) * 4 + ((units >> (shift - 2)) & 3u) + 1;
+}
+
+/* What has changed shows when it is whole. */
+static void drop_lock(void)
+{
+	size_t clean = (pool.free_units - pool.dirty_units) << HK_UNIT_SHIFT;
+	size_t dirty = pool.dirty_units << HK_UNIT_SHIFT;
+
+	atomic_store_explicit(&hk_pool_committed, hk_arena_mapped() - clean, memory_order_relaxed);
+	if (dirty < atomic_load_explicit(&hk_pool_least_dirty, memory_order_relaxed))
+		atomic_store_explicit(&hk_pool_least_dirty, dirty, memory_order_relaxed);
+	hk_lock_drop(&pool.lock);
 }
 
 /* ---- Marks a unit: bits of its SuperSlab's masks ---- */
@@ -322,7 +335,6 @@ static hk_unit best_place(const struct hk_run_node *run, uint32_t units, enum hk
 
 	if (wish == HK_WISH_ZERO && is_zero(last, units))
 		return last;
-
 	if (run->dirty == 0 || run->dirty == run->units)
 		return u;
 	while (u < last && count_dirty(u, 1) == 0)
@@ -374,7 +386,7 @@ bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct
 			note_refaults(unit, units);
 		HK_TELE(pool, take, 1);
 	}
-	hk_lock_drop(&pool.lock);
+	drop_lock();
 	return run != NULL;
 }
 
@@ -392,7 +404,7 @@ uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
 		note_refaults(out[got].unit, 1);
 		got++;
 	}
-	hk_lock_drop(&pool.lock);
+	drop_lock();
 	HK_TELE(pool, take, got);
 	return got;
 }
@@ -427,7 +439,7 @@ bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out)
 		cut(&hk_unit_meta(end)->run, end, units, out);
 		note_refaults(end, units);
 	}
-	hk_lock_drop(&pool.lock);
+	drop_lock();
 	return fits;
 }
 
@@ -437,7 +449,7 @@ void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched)
 	hk_lock_take(&pool.lock);
 	mark_dirty(unit, touched);
 	put(unit, units);
-	hk_lock_drop(&pool.lock);
+	drop_lock();
 	HK_TELE(pool, give, 1);
 }
 
@@ -475,7 +487,7 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 		cut(run, unit, units, out);
 		out->pages = hk_arena_pages(unit, units, 0);
 	}
-	hk_lock_drop(&pool.lock);
+	drop_lock();
 	return run != NULL;
 }
 
@@ -485,7 +497,7 @@ void hk_pool_give_purged(const struct hk_run *run, enum hk_purged purged)
 	if (purged != HK_PURGED_NOT)
 		mark_purged(run->unit, run->units, purged == HK_PURGED_LAZILY);
 	put(run->unit, run->units);
-	hk_lock_drop(&pool.lock);
+	drop_lock();
 }
 
 /* The SuperSlabs that lie whole in a run. */
@@ -530,7 +542,7 @@ size_t hk_pool_unmap(void)
 		hk_arena_unmap(first, units);
 		sum += (size_t)units << HK_UNIT_SHIFT;
 	}
-	hk_lock_drop(&pool.lock);
+	drop_lock();
 	return sum;
 }
 

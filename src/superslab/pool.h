@@ -60,6 +60,12 @@ void hk_pool_give_purged(const struct hk_run *run, enum hk_purged purged);
  * memory: address space may be what is short. */
 size_t hk_pool_unmap(void);
 
+/* Bytes mapped that are not clean and in the pool: in somebody's hand, or dirty. */
+extern HK_HIDDEN _Atomic size_t hk_pool_committed; /* [lock POOL writes, any reads] */
+/* The least that the pool has had dirty since somebody set this to SIZE_MAX, in bytes. A change that comes
+ * between may be lost: then it is too little. [lock POOL lowers, any reads and sets] */
+extern HK_HIDDEN _Atomic size_t hk_pool_least_dirty;
+
 /* Units free in the pool, and of them dirty. */
 void hk_pool_count(size_t *free_units, size_t *dirty_units);
 /* Bytes in the pool that have pages: of dirty units, of units given back lazily, and of others, which

@@ -21,14 +21,14 @@ enum hk_huge_state {
 };
 
 struct hk_huge {
-	uintptr_t address;  /* of the mapping, and of the block */
-	size_t bytes;       /* of the mapping */
-	uint32_t owner;     /* id of a first-class heap, or 0 */
-	uint8_t state;      /* enum hk_huge_state */
-	bool zero;          /* cached: every byte is zero */
-	bool dirty;         /* cached: counted in D */
-	bool hardened;      /* it has a tail (slab/harden.h); cached: in quarantine, not for use */
-	uint64_t purged_at; /* cached and zero: coarse ns */
+	uintptr_t address; /* of the mapping, and of the block */
+	size_t bytes;      /* of the mapping */
+	uint32_t owner;    /* id of a first-class heap, or 0 */
+	uint8_t state;     /* enum hk_huge_state */
+	bool zero;         /* cached: every byte is zero */
+	bool dirty;        /* cached: counted in D */
+	bool hardened;     /* it has a tail (slab/harden.h); cached: in quarantine, not for use */
+	uint64_t since;    /* cached: coarse ns of the free, or of the purge */
 };
 
 /* False: there is no huge block at all. Without the lock. */

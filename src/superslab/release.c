@@ -19,11 +19,14 @@
 #define EARNED_HALF_LIFE_NS 10000000000ull
 
 struct hk_release_hooks hk_release_hooks HK_NEAR;
+_Atomic size_t hk_release_ceiling HK_NEAR;
+_Atomic bool hk_release_was_within;
 /* Written by all threads: on a cache line away from what is only read. */
 alignas(64) _Atomic int64_t hk_dirty HK_NEAR;
 _Atomic int64_t hk_granted HK_NEAR;
 _Atomic int64_t hk_out HK_NEAR;
 alignas(64) _Atomic int64_t hk_flying HK_NEAR;
+_Atomic int64_t hk_huge_committed HK_NEAR;
 
 static struct {
 	_Atomic size_t earned;      /* bytes */
@@ -43,30 +46,51 @@ static int64_t load(_Atomic int64_t *account)
 
 size_t hk_release_live(void) { return positive(load(&hk_out) - load(&hk_flying)); }
 
-/* Half of what was live of late; or more, while live and held together stay below that. */
+/* Half of what was live of late; or more, while live and held together stay below that. Beside little
+ * that is live, two thirds of EARNED at most: the program may have ended its work (docs/experiments/0011). */
 static size_t earned_cap(size_t live)
 {
 	size_t peak = atomic_load_explicit(&release.peak_live, memory_order_relaxed);
 	size_t valley = peak - hk_min(peak, live);
 
-	return hk_min(hk_max(peak / 2, valley), (size_t)hk_option(HK_OPT_EARNED));
+	size_t most = hk_option(HK_OPT_EARNED);
+
+	return hk_min(hk_max(peak / 2, valley), hk_min(most, hk_max(live, most / 3 * 2)));
+}
+
+size_t hk_release_committed(void)
+{
+	return atomic_load_explicit(&hk_pool_committed, memory_order_relaxed) +
+	       positive(load(&hk_huge_committed));
+}
+
+/* What a limit leaves for what is held. */
+static size_t left_of(size_t limit, size_t live)
+{
+	size_t committed = hk_release_committed();
+	size_t needed = hk_max(live, committed - hk_min(committed, hk_release_dirty()));
+
+	return limit - hk_min(limit, needed);
 }
 
 size_t hk_release_bound(void)
 {
-	size_t target = (size_t)hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB) * HK_MiB;
+	size_t limit = hk_release_limit();
+	size_t ceiling = atomic_load_explicit(&hk_release_ceiling, memory_order_relaxed);
 	size_t live = hk_release_live();
 	size_t earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
 	size_t bound = hk_option(HK_OPT_BOUND) + live / 100 * hk_option(HK_OPT_BOUND_SHARE) +
 		       hk_min(earned, earned_cap(live));
 
-	if (target != 0 && live + bound > target)
-		return target > live ? target - live : 0;
+	if (limit != 0)
+		bound = hk_min(bound, left_of(limit, live));
+	if (ceiling != 0)
+		bound = hk_min(bound, left_of(ceiling, live) / 2);
 	return bound;
 }
 
 /* Halves `earned` for each half-life that has passed. */
-static void decay_earned(uint64_t now)
+void hk_release_age(uint64_t now)
 {
 	uint64_t since = now - atomic_load_explicit(&release.earned_at, memory_order_relaxed);
 	size_t earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
@@ -122,9 +146,9 @@ enum hk_purged hk_release_purge(void *p, size_t bytes)
 	return HK_PURGED_ZERO;
 }
 
-/* Purges up to `units` in a row; 0 when nothing is dirty or the kernel refuses. */
-static size_t purge_some(uint32_t units)
+size_t hk_release_some(size_t bytes)
 {
+	uint32_t units = (uint32_t)(hk_min(hk_max(bytes, HK_UNIT_BYTES), HK_GiB) >> HK_UNIT_SHIFT);
 	struct hk_run run;
 	enum hk_purged purged;
 
@@ -152,7 +176,7 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 
 	while (quota != 0 && hk_release_held() > target) {
 		size_t part = hk_max(quota, HK_UNIT_BYTES);
-		size_t done = purge_some((uint32_t)(part >> HK_UNIT_SHIFT));
+		size_t done = hk_release_some(part);
 
 		if (done == 0 &&
 		    (hk_release_hooks.gather == NULL || hk_release_hooks.gather(part) == 0)) {
@@ -164,13 +188,20 @@ static HK_NOINLINE void pay(size_t added, size_t bound)
 	}
 }
 
+static void note_within(void)
+{
+	if (hk_release_limit() != 0 && hk_release_committed() <= hk_release_limit())
+		atomic_store_explicit(&hk_release_was_within, true, memory_order_relaxed);
+}
+
 void hk_release_check_bound(size_t added)
 {
 	size_t bound = hk_release_bound();
 	int64_t dirty, in_vain;
 
+	note_within();
 	if (atomic_load_explicit(&release.earned, memory_order_relaxed) != 0)
-		decay_earned(hk_os_now_ns());
+		hk_release_age(hk_os_now_ns());
 	if (hk_release_held() <= bound)
 		return;
 	/* Limits of bins and locked pages can't be given back: not asked again before D has grown. */
@@ -183,25 +214,13 @@ void hk_release_check_bound(size_t added)
 	pay(added, bound);
 }
 
-void hk_release_tick(void)
-{
-	size_t quota = positive(load(&hk_dirty)) / 4 + MIN_INSTALMENT, done;
-
-	if (hk_release_hooks.gather != NULL)
-		hk_release_hooks.gather(quota);
-	do {
-		done = purge_some((uint32_t)(hk_min(quota, MAX_INSTALMENT) >> HK_UNIT_SHIFT));
-		quota -= hk_min(quota, done);
-	} while (done != 0 && quota >= HK_UNIT_BYTES);
-}
-
 size_t hk_release_all(void)
 {
 	size_t sum = 0, done;
 
 	if (hk_release_hooks.gather != NULL)
 		hk_release_hooks.gather(SIZE_MAX);
-	while ((done = purge_some(HK_SPAN_MAX_UNITS)) != 0)
+	while ((done = hk_release_some(HK_SPAN_MAX)) != 0)
 		sum += done;
 	return sum;
 }

@@ -3,7 +3,8 @@
 #ifndef HK_SUPERSLAB_RELEASE_H
 #define HK_SUPERSLAB_RELEASE_H
 /* BOX release - the one place that decides what goes back to the system, and when.
- * Owns:       the accounts O, F, D and the grants; the bound; `earned`.
+ * Owns:       the accounts O, F, D and the grants; the bound; `earned`; the limit. Not: what is done by
+ *             time (tick), what the container says (squeeze).
  * Invariants: R1 held = D + grants <= bound() + 2 MiB a thread that is paying, and a
  *             quarter MiB a heap, for its ways and the least that its bins may hold
  *             R2 at most 2 MiB are purged in one event, unless R1 asks for more
@@ -15,6 +16,8 @@
  *                             grants: what bins and BigCaches may hold
  *   live  = O - F             O: bytes out of slabs, spans, huge blocks   F: sent, not yet collected
  *   bound = BOUND + BOUND_SHARE% of live + earned
+ *           and no more than a limit leaves: all of LIMIT, or half of a container's, less what is
+ *           committed and not held
  *
  * Checked where memory becomes free: at a flush, a free of a span, a huge block or a direct heap's
  * block, after help, at a thread's end. Over the bound a thread pays in instalments: twice what it
@@ -31,13 +34,19 @@ struct hk_release_hooks {
 	/* Gives warm units and idle slabs of heaps to the pool, at least `bytes` if it can, without
 	 * waiting for anyone; or purges a huge range. Returns the bytes. */
 	size_t (*gather)(size_t bytes);
+	/* Once a second: what heaps hold and nobody uses goes to the pool; an old huge range is purged. */
+	void (*age)(uint64_t now);
 };
 extern HK_HIDDEN struct hk_release_hooks hk_release_hooks;
+/* What live and held together may come to by the container's limit; 0: there is none (squeeze.h). */
+extern HK_HIDDEN _Atomic size_t hk_release_ceiling;
 
 extern HK_HIDDEN _Atomic int64_t hk_dirty;   /* D */
 extern HK_HIDDEN _Atomic int64_t hk_granted; /* limits of bins and BigCaches */
 extern HK_HIDDEN _Atomic int64_t hk_out;     /* O */
 extern HK_HIDDEN _Atomic int64_t hk_flying;  /* F */
+/* Huge blocks, and cached ranges that are dirty: what is committed besides units. */
+extern HK_HIDDEN _Atomic int64_t hk_huge_committed;
 
 HK_INLINE void hk_dirty_add(int64_t bytes)
 {
@@ -54,20 +63,42 @@ HK_INLINE size_t hk_release_held(void)
 }
 /* What may be held now: the profile's formula, from the options. */
 size_t hk_release_bound(void);
+/* D */
+HK_INLINE size_t hk_release_dirty(void)
+{
+	int64_t dirty = atomic_load_explicit(&hk_dirty, memory_order_relaxed);
+
+	return dirty > 0 ? (size_t)dirty : 0;
+}
+/* Memory that the kernel has given, or would give at a touch: all that is not clean. */
+size_t hk_release_committed(void);
+/* It was no more than the limit: whoever takes note of that clears it. */
+extern HK_HIDDEN _Atomic bool hk_release_was_within;
+/* The program's own limit for that, by the options; 0: none. */
+HK_INLINE size_t hk_release_limit(void)
+{
+	size_t limit = hk_option(HK_OPT_LIMIT);
+	size_t target = hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB) * HK_MiB;
+
+	return limit == 0 || target == 0 ? limit + target : hk_min(limit, target);
+}
 
 /* `added` bytes have just become held: pays when held is over the bound. Preserves errno. */
 void hk_release_check_bound(size_t added);
 HK_INLINE void hk_release_check(size_t added)
 {
 	/* most of the time less than the bound's constant part is held, and no sum is needed */
-	if (HK_UNLIKELY(hk_release_held() > hk_option(HK_OPT_BOUND) ||
-			hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB) != 0))
+	if (HK_UNLIKELY(hk_release_held() > hk_option(HK_OPT_BOUND) || hk_release_limit() != 0 ||
+			atomic_load_explicit(&hk_release_ceiling, memory_order_relaxed) != 0))
 		hk_release_check_bound(added);
 }
 /* Purges all that is dirty in the pool, after gathering; returns the bytes given back. */
 size_t hk_release_all(void);
-/* Purges a quarter of what is dirty, for a thread that calls it once a second. */
-void hk_release_tick(void);
+/* Purges up to `bytes` of the pool's dirty units that are in a row; 0: there are none, or the kernel
+ * refuses. */
+size_t hk_release_some(size_t bytes);
+/* What was earned grows old. */
+void hk_release_age(uint64_t now);
 /* Bytes given back since the start. */
 uint64_t hk_release_purged(void);
 

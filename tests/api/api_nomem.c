@@ -168,6 +168,24 @@ static void kinds_in_turn(void)
 	unlimited();
 }
 
+/* Blocks in bins keep slabs here and there from going back; but not when memory is refused. */
+static void bins_give_way(void)
+{
+	static void *p[14000];
+
+	for (size_t i = 0; i < T_COUNT(p); i++) {
+		p[i] = T_MALLOC(1000);
+		t_need(p[i] != NULL);
+	}
+	limit_to(T_MiB);
+	for (size_t i = 0; i < T_COUNT(p); i++)
+		T_FREE(p[i * 7919 % T_COUNT(p)]);
+	p[0] = T_MALLOC(12 * T_MiB);
+	t_check(p[0] != NULL);
+	unlimited();
+	T_FREE(p[0]);
+}
+
 static _Atomic unsigned waiting;
 
 static void *hungry(void *arg)
@@ -205,8 +223,9 @@ static void threads(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(tiny), T_CASE(kilobyte), T_CASE(mid),           T_CASE(large_class),
-		T_CASE(span), T_CASE(huge),     T_CASE(kinds_in_turn), T_CASE(threads),
+		T_CASE(bins_give_way), /* first: there is no other free memory yet */
+		T_CASE(tiny),          T_CASE(kilobyte), T_CASE(mid),           T_CASE(large_class),
+		T_CASE(span),          T_CASE(huge),     T_CASE(kinds_in_turn), T_CASE(threads),
 	};
 
 	return t_main(argc, argv, cases, T_COUNT(cases));

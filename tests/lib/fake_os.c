@@ -10,7 +10,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define MOST 4096u
+#define MOST  4096u
+#define FILES 16u
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct hk_fake_range ranges[MOST]; /* by address, none touching the next */
@@ -22,6 +23,9 @@ static uint64_t seed = 0x5eed;
 static unsigned fail_after, fail_every, since_failure, taken_calls;
 static struct hk_fake_counts counts;
 static struct hk_os_counts os_counts;
+static struct {
+	char path[192], text[2048];
+} files[FILES]; /* "": free */
 
 _Atomic uint64_t hk_fake_now = 1000000000;
 
@@ -432,6 +436,21 @@ void hk_os_wake(_Atomic uint32_t *word, unsigned threads)
 	leave(saved);
 }
 
+int hk_os_read(const char *path, char *buf, size_t size)
+{
+	int saved, n = -1;
+
+	enter(&saved);
+	counts.read++;
+	buf[0] = '\0';
+	for (unsigned i = 0; i < FILES && n < 0; i++) {
+		if (strcmp(files[i].path, path) == 0)
+			n = snprintf(buf, size, "%s", files[i].text);
+	}
+	leave(saved);
+	return n < (int)size ? n : (int)size - 1;
+}
+
 void hk_os_sleep_ms(unsigned ms) { hk_fake_advance_ms(ms); }
 
 void hk_os_yield(void) { sched_yield(); }
@@ -454,6 +473,7 @@ void hk_fake_reset(void)
 	fail_after = fail_every = since_failure = taken_calls = 0;
 	refuse = secure = no_guards = false;
 	limit = SIZE_MAX;
+	memset(files, 0, sizeof(files));
 	seed = 0x5eed;
 	peak = mapped;
 	purged = 0;
@@ -473,6 +493,21 @@ void hk_fake_refuse_purge(bool no) { refuse = no; }
 void hk_fake_no_guards(bool none) { no_guards = none; }
 void hk_fake_taken(unsigned calls) { taken_calls = calls; }
 void hk_fake_limit(size_t bytes) { limit = bytes; }
+
+void hk_fake_file(const char *path, const char *text)
+{
+	unsigned i = 0;
+
+	while (i < FILES && strcmp(files[i].path, path) != 0)
+		i++;
+	for (unsigned j = 0; i == FILES && j < FILES; j++)
+		i = files[j].path[0] == '\0' ? j : i;
+	if (i == FILES || strlen(path) >= sizeof(files[0].path) ||
+	    (text != NULL && strlen(text) >= sizeof(files[0].text)))
+		breach("no room for a file", path, 0);
+	strcpy(files[i].path, text != NULL ? path : "");
+	strcpy(files[i].text, text != NULL ? text : "");
+}
 
 void hk_fake_page(size_t bytes)
 {

@@ -27,6 +27,9 @@ void hk_fake_taken(unsigned calls);
 /* Memory that may be mapped at the same time; SIZE_MAX at first. */
 void hk_fake_limit(size_t bytes);
 
+/* A file for hk_os_read; NULL: it can't be read, as all of them at first. */
+void hk_fake_file(const char *path, const char *text);
+
 /* 4, 16 or 64 KiB; before anything is mapped. */
 void hk_fake_page(size_t bytes);
 void hk_fake_secure(bool secure);
@@ -40,7 +43,7 @@ void hk_fake_advance_ms(uint64_t ms);
 
 struct hk_fake_counts {
 	unsigned map, map_at, unmap, remap, purge, purge_lazily, populate, wait, wake, failed;
-	unsigned guard, unguard;
+	unsigned guard, unguard, read;
 };
 struct hk_fake_counts hk_fake_counts(void);
 

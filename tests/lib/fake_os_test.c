@@ -157,12 +157,29 @@ static void breaches_abort(void)
 	}
 }
 
+static void files(void)
+{
+	char text[8];
+
+	t_equal(hk_os_read("/a", text, sizeof(text)), -1);
+	t_check(text[0] == '\0');
+	hk_fake_file("/a", "123456");
+	hk_fake_file("/b", "12345678");
+	t_check(hk_os_read("/a", text, sizeof(text)) == 6 && strcmp(text, "123456") == 0);
+	t_check(hk_os_read("/b", text, sizeof(text)) == 7 && strcmp(text, "1234567") == 0);
+	hk_fake_file("/a", "7");
+	t_check(hk_os_read("/a", text, sizeof(text)) == 1 && strcmp(text, "7") == 0);
+	hk_fake_file("/a", NULL);
+	t_equal(hk_os_read("/a", text, sizeof(text)), -1);
+	hk_fake_file("/b", NULL);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
 		T_CASE(maps_and_joins), T_CASE(fails_when_told), T_CASE(purges),
 		T_CASE(moves),          T_CASE(remaps),          T_CASE(clock_stands_still),
-		T_CASE(breaches_abort),
+		T_CASE(breaches_abort), T_CASE(files),
 	};
 	static const size_t pages[] = { 4 * T_KiB, 16 * T_KiB, 64 * T_KiB };
 	int result = 0;

@@ -72,6 +72,25 @@ static void values(void)
 }
 
 /* O1: what is out of range, or no number at all, is named in one line, and the default stays. */
+static void o1_bad_limits(void)
+{
+	static const struct trial trials[] = {
+		{ { "HAKMEM_LIMIT=3 apples" },
+		  false,
+		  ON(LIMIT),
+		  0,
+		  "hakmem: HAKMEM_LIMIT=3 apples is ignored: allowed is 0 to 1099511627776, with K, M or "
+		  "G\n" },
+		{ { "HAKMEM_CONTAINER=maybe" },
+		  false,
+		  ON(CONTAINER),
+		  1,
+		  "hakmem: HAKMEM_CONTAINER=maybe is ignored: allowed is 0 to 1\n" },
+	};
+
+	run_trials(trials, T_COUNT(trials));
+}
+
 static void o1_bad_values(void)
 {
 #define ALLOWED " is ignored: allowed is 65536 to 1099511627776, with K, M or G\n"
@@ -297,5 +316,6 @@ static void set_and_get(void)
 	t_check(strcmp(hk_option_describe(HK_OPT_BOUND).name, "HAKMEM_BOUND") == 0);
 }
 
-U_MAIN(T_CASE(values), T_CASE(o1_bad_values), T_CASE(profiles), T_CASE(names), T_CASE(long_name),
-       T_CASE(verbose_tells_all), T_CASE(text), T_CASE(set_and_get))
+U_MAIN(T_CASE(values), T_CASE(o1_bad_values), T_CASE(o1_bad_limits), T_CASE(profiles),
+       T_CASE(names), T_CASE(long_name), T_CASE(verbose_tells_all), T_CASE(text),
+       T_CASE(set_and_get))

@@ -105,6 +105,7 @@ static void hu3_dirty(void)
 	t_equal(hk_fake_counts().purge, 0);
 	t_equal(hk_huge_count().dirty_bytes, 64 * T_MiB);
 	t_equal(atomic_load(&hk_dirty), 64 * T_MiB);
+	t_equal(hk_release_committed(), 64 * T_MiB);
 	t_check(hk_huge_alloc(64 * T_MiB, 16, true, 0) == p && t_is_zero(p, 6 * T_MiB));
 	t_equal(atomic_load(&hk_dirty), 0);
 	memset(p, 7, 5 * T_MiB);
@@ -113,12 +114,14 @@ static void hu3_dirty(void)
 	t_check(hk_huge_alloc(64 * T_MiB, 16, true, 0) == p && t_is_zero(p, 6 * T_MiB));
 	memset(p, 7, 5 * T_MiB);
 	hk_huge_free(p, where);
-	t_equal(hk_huge_purge(), 0); /* refused: dirty still */
+	t_equal(hk_huge_purge(UINT64_MAX), 0); /* refused: dirty still */
 	t_equal(atomic_load(&hk_dirty), 64 * T_MiB);
 	hk_fake_refuse_purge(false);
-	t_equal(hk_huge_purge(), 64 * T_MiB);
-	t_equal(hk_huge_purge(), 0);
+	t_equal(hk_huge_purge(hk_os_now_ns() - 1), 0); /* it is not that old */
+	t_equal(hk_huge_purge(hk_os_now_ns()), 64 * T_MiB);
+	t_equal(hk_huge_purge(UINT64_MAX), 0);
 	t_equal(atomic_load(&hk_dirty), 0);
+	t_equal(hk_release_committed(), 0);
 	t_equal(hk_huge_count().dirty_bytes, 0);
 	t_check(alloc(64 * T_MiB) == p && t_is_zero(p, 6 * T_MiB));
 }

@@ -211,15 +211,51 @@ static void stuck(void)
 	t_check(hk_release_held() <= hk_release_bound() + 2 * T_MiB);
 }
 
-/* By time: a quarter of what is dirty, and it comes to an end. */
-static void tick(void)
+/* Committed is what is in a hand, or dirty. */
+static void committed(void)
 {
-	make_dirty(64);
-	hk_release_tick();
-	t_equal(hk_release_held(), (64 - 20) * HK_UNIT_BYTES);
+	struct hk_run run;
+
+	t_equal(hk_release_committed(), 0);
+	t_need(hk_pool_take(20, 1, HK_WISH_ANY, &run));
+	t_equal(hk_release_committed(), 20 * HK_UNIT_BYTES);
+	hk_pool_give(run.unit, 20, 15);
+	t_equal(hk_release_committed(), 15 * HK_UNIT_BYTES);
+	t_equal(hk_release_all(), 15 * HK_UNIT_BYTES);
+	t_equal(hk_release_committed(), 0);
+}
+
+/* A limit leaves what is not committed for other things; a container's, half of that. */
+static void limits(void)
+{
+	struct hk_run run;
+
+	t_need(hk_pool_take(160, 1, HK_WISH_ANY, &run)); /* 10 MiB that no block is in yet */
+	t_equal(hk_release_bound(), 6 * T_MiB);
+	set("LIMIT", "17M");
+	t_equal(hk_release_bound(), 6 * T_MiB);
+	set("LIMIT", "14M");
+	t_equal(hk_release_bound(), 4 * T_MiB);
+	set("SS_MEM_LEAN_TARGET_MB", "12");
+	t_equal(hk_release_bound(), 2 * T_MiB);
+	set("SS_MEM_LEAN_TARGET_MB", "13");
+	set("LIMIT", "9M");
+	t_equal(hk_release_bound(), 0);
+	make_dirty(32); /* is held, and does not count against itself */
+	set("LIMIT", "11M");
+	t_equal(hk_release_bound(), T_MiB);
+	for (unsigned i = 0; i < 4; i++)
+		hk_release_check(0);
+	t_check(hk_release_committed() <= 11 * T_MiB);
+	set("LIMIT", "0");
+	set("SS_MEM_LEAN_TARGET_MB", "0");
+	t_equal(hk_release_bound(), 6 * T_MiB);
+	atomic_store(&hk_release_ceiling, 14 * T_MiB);
+	t_equal(hk_release_bound(), 2 * T_MiB);
+	make_dirty(80);
 	for (unsigned i = 0; i < 20; i++)
-		hk_release_tick();
-	t_equal(hk_release_held(), 0);
+		hk_release_check(T_MiB);
+	t_check(hk_release_held() <= 2 * T_MiB);
 }
 
 static void release_all(void)
@@ -248,6 +284,9 @@ static void purge_by_the_policy(void)
 	set("SS_MEM_LEAN_DECOMMIT", "FREE");
 	t_equal(hk_release_purge(p, 4 * T_KiB), HK_PURGED_LAZILY);
 	t_equal(hk_fake_counts().purge_lazily, 1);
+	hk_fake_refuse_purge(true); /* a kernel without MADV_FREE */
+	t_equal(hk_release_purge(p, 4 * T_KiB), HK_PURGED_NOT);
+	hk_fake_refuse_purge(false);
 	set("SS_MEM_LEAN_DECOMMIT", "DONTNEED");
 	t_check(hk_release_purge(p, 4 * T_KiB) == HK_PURGED_ZERO && p[5] == 0);
 	t_equal(hk_release_purged(), 8 * T_KiB);
@@ -303,6 +342,20 @@ static void earned_at_most_what_was_live(void)
 	t_equal(hk_release_bound(), 6 * T_MiB + 8 * T_MiB);
 }
 
+/* Beside little that is live, two thirds of EARNED. */
+static void earned_beside_little(void)
+{
+	set("EARNED", "15M");
+	atomic_store(&hk_out, 200 * (int64_t)T_MiB);
+	for (unsigned i = 0; i < 20; i++)
+		swing(100);
+	t_equal(hk_release_bound(), 56 * T_MiB + 15 * T_MiB);
+	atomic_store(&hk_out, 12 * (int64_t)T_MiB);
+	t_equal(hk_release_bound(), 6 * T_MiB + 12 * T_MiB / 100 * 25 + 12 * T_MiB);
+	atomic_store(&hk_out, 0);
+	t_equal(hk_release_bound(), 6 * T_MiB + 10 * T_MiB);
+}
+
 static void lean_earns_nothing(void)
 {
 	set("PROFILE", "lean");
@@ -336,6 +389,7 @@ static void earned_decays(void)
 
 U_MAIN(T_CASE(r1_bound_of_each_profile), T_CASE(accounts), T_CASE(target_of_lean),
        T_CASE(r2_instalments), T_CASE(down_to_three_quarters), T_CASE(r1_holds_after_a_check),
-       T_CASE(gathers), T_CASE(refused_purge), T_CASE(stuck), T_CASE(tick), T_CASE(release_all),
-       T_CASE(purge_by_the_policy), T_CASE(earned), T_CASE(earned_at_most_what_was_live),
+       T_CASE(gathers), T_CASE(refused_purge), T_CASE(stuck), T_CASE(committed), T_CASE(limits),
+       T_CASE(release_all), T_CASE(purge_by_the_policy), T_CASE(earned),
+       T_CASE(earned_at_most_what_was_live), T_CASE(earned_beside_little),
        T_CASE(lean_earns_nothing), T_CASE(earned_decays))
