@@ -203,9 +203,12 @@ static void set_pooled(hk_unit unit, bool pooled)
 /* Makes [unit, unit + units), whose words say so, a run of the pool; its neighbours are not free. */
 static void insert_run(hk_unit unit, uint32_t units, uint32_t dirty)
 {
-	struct hk_run_node *run = &hk_unit_meta(unit)->run;
-	struct hk_run_node *last = &hk_unit_meta(unit + units - 1)->run;
+	struct hk_run_node *run, *last;
 
+	if (units == 0)
+		return;
+	run = &hk_unit_meta(unit)->run;
+	last = &hk_unit_meta(unit + units - 1)->run;
 	*last = (struct hk_run_node){ .unit = unit, .units = units };
 	*run = (struct hk_run_node){ .unit = unit, .units = units, .dirty = dirty };
 	link_run(run);
@@ -248,12 +251,6 @@ static void put(hk_unit unit, uint32_t units)
 	insert_run(unit, units, dirty);
 }
 
-static void put_back(hk_unit unit, uint32_t units, uint32_t dirty)
-{
-	if (units != 0)
-		insert_run(unit, units, dirty);
-}
-
 /* Takes [unit, unit + units) out of `run`, which holds it; what is left goes back into tiers. */
 static void cut(struct hk_run_node *run, hk_unit unit, uint32_t units, struct hk_run *out)
 {
@@ -262,21 +259,18 @@ static void cut(struct hk_run_node *run, hk_unit unit, uint32_t units, struct hk
 	uint32_t left; /* dirty units that stay; only the shorter side is counted */
 
 	remove_run(run);
-	*out = (struct hk_run){ .unit = unit,
-				.units = units,
-				.dirty = count_dirty(unit, units),
-				.zero = is_zero(unit, units) };
+	*out = (struct hk_run){ unit, units, count_dirty(unit, units), is_zero(unit, units), 0 };
 	left = run->dirty - out->dirty;
 	if (before <= behind) {
 		uint32_t dirty = count_dirty(first, before);
 
-		put_back(first, before, dirty);
-		put_back(unit + units, behind, left - dirty);
+		insert_run(first, before, dirty);
+		insert_run(unit + units, behind, left - dirty);
 	} else {
 		uint32_t dirty = count_dirty(unit + units, behind);
 
-		put_back(first, before, left - dirty);
-		put_back(unit + units, behind, dirty);
+		insert_run(first, before, left - dirty);
+		insert_run(unit + units, behind, dirty);
 	}
 	/* PO3: neighbours that come back must not join what is in somebody's hand */
 	set_pooled(unit, false);
