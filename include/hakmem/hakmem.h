@@ -146,7 +146,7 @@ typedef bool (*hak_walk_fn)(const struct hak_block_info *block, void *arg);
 HAK_API bool hak_heap_walk(hak_heap *heap, hak_walk_fn fn, void *arg) HAK_NOEXCEPT;
 
 /* Where the memory is, in bytes. Sums over all threads, each part read once: exact when no other
- * thread is allocating. A call walks over every slab: about a millisecond a GiB.
+ * thread is allocating. A call walks over every slab: a few milliseconds a GiB.
  *
  * resident is the sum of `live` and of the parts that are marked (r): what hakmem's own accounts say
  * that the process has in memory because of it. They know what was handed out, not what the program

@@ -2,6 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 /* hak_trim, hak_stats_get, hak_option_*, hak_version. */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,61 @@ static void stats_of_threads(void)
 	t_equal(b.heaps_running, a.heaps_running);
 }
 
+/* Blocks that threads allocate, and free for each other, while somebody looks, and trims. */
+enum { CROWD = 4, SHARED = 4000 };
+static void *_Atomic shared[SHARED];
+static _Atomic bool enough;
+
+static void *change_blocks(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg;
+
+	while (!atomic_load(&enough)) {
+		size_t bytes =
+			t_below(&seed, 50) == 0 ? t_below(&seed, 400000) : t_below(&seed, 9000);
+		char *p = hak_malloc(bytes), *before;
+
+		t_need(p != NULL);
+		memset(p, (int)(bytes & 0x7f), bytes);
+		before = atomic_exchange(&shared[t_below(&seed, SHARED)], p);
+		hak_free(before);
+	}
+	return NULL;
+}
+
+static void stats_while_threads_run(void)
+{
+	static struct hak_class_stats class[128];
+	pthread_t thread[CROWD];
+	struct hak_stats s, before;
+	size_t n;
+
+	hak_stats_get(&before);
+	for (unsigned i = 0; i < CROWD; i++)
+		thread[i] = t_thread(change_blocks, (void *)(uintptr_t)(i + 1));
+	for (size_t i = 0; i < t_scale(300, 30); i++) {
+		hak_stats_get(&s);
+		t_check_at(s.live < before.live + 128 * T_MiB, s.live);
+		t_check_at(s.resident < T_GiB && s.committed <= s.mapped, s.resident);
+		n = hak_stats_classes(class, T_COUNT(class));
+		for (size_t c = 0; c < n; c++)
+			t_check_at(class[c].live <= class[c].carved &&
+					   class[c].carved <= class[c].blocks,
+				   c);
+		if (i % 4 == 0)
+			hak_trim();
+		t_sleep_ms(1);
+	}
+	atomic_store(&enough, true);
+	for (unsigned i = 0; i < CROWD; i++)
+		t_join(thread[i]);
+	for (unsigned i = 0; i < SHARED; i++)
+		hak_free(shared[i]);
+	hak_trim();
+	hak_stats_get(&s);
+	t_check_at(s.live <= before.live + 64 * T_KiB, s.live - before.live);
+}
+
 static void option_names(void)
 {
 	char value[64];
@@ -287,10 +343,19 @@ static void version(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(version),         T_CASE(stats_add_up),    T_CASE(stats_of_threads),
-		T_CASE(held_is_bounded), T_CASE(trim_gives_back), T_CASE(trim_really_lowers_rss),
-		T_CASE(trim_of_nothing), T_CASE(option_names),    T_CASE(option_values),
-		T_CASE(option_get_cuts), T_CASE(option_each),     T_CASE(profile_sets_the_rest),
+		T_CASE(version),
+		T_CASE(stats_add_up),
+		T_CASE(stats_of_threads),
+		T_CASE(stats_while_threads_run),
+		T_CASE(held_is_bounded),
+		T_CASE(trim_gives_back),
+		T_CASE(trim_really_lowers_rss),
+		T_CASE(trim_of_nothing),
+		T_CASE(option_names),
+		T_CASE(option_values),
+		T_CASE(option_get_cuts),
+		T_CASE(option_each),
+		T_CASE(profile_sets_the_rest),
 	};
 
 	return t_main(argc, argv, cases, T_COUNT(cases));

@@ -108,8 +108,8 @@ class Tests:
         assert not missing, missing
 
     def test_text(self):
-        lines = self.run("exit", STATS="1")[1].splitlines()
-        found = dict(re.match(r"hakmem: (\w+) +(\d+)", line).groups() for line in lines)
+        err = self.run("exit", STATS="1")[1]
+        found = dict(m.groups() for m in re.finditer(r"(?m)^hakmem: (\w+) +(\d+)", err))
         assert sum(int(found[name]) for name in PARTS) == int(found["resident"])
 
     def test_nothing_unless_asked(self):
