@@ -18,7 +18,7 @@ HK_COLD void hk_limit_check_now(void);
 /* After a slow allocation, with no lock held. */
 HK_INLINE void hk_limit_check(void)
 {
-	if (HK_UNLIKELY(hk_release_limit() != 0))
+	if (HK_UNLIKELY(hk_release_has_limit()))
 		hk_limit_check_now();
 }
 

@@ -8,7 +8,7 @@
 
 /* So many calls of hk_heap_pass, or so much memory, between two looks at the clock. */
 #define PASSES     32u
-#define PASS_BYTES HK_WAY_BYTES
+#define PASS_BYTES (256 * HK_KiB)
 
 static void look_at_clock(struct hk_heap *h)
 {

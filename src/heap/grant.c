@@ -84,8 +84,10 @@ static bool is_just_spent(struct hk_heap *h)
 
 	if (h->out > h->peak)
 		h->peak = h->out;
+	if (h->peak < SPENT_PEAK)
+		return false;
 	rest = h->peak / SPENT_SHARE + (int64_t)h->granted;
-	if (h->peak < SPENT_PEAK || h->out > rest || hk_option(HK_OPT_TINY_TCACHE_CAP) != 0)
+	if (h->out > rest || hk_option(HK_OPT_TINY_TCACHE_CAP) != 0)
 		return false;
 	h->peak = 0;
 	return true;

@@ -82,13 +82,17 @@ HK_INLINE size_t hk_release_limit(void)
 
 	return limit == 0 || target == 0 ? limit + target : hk_min(limit, target);
 }
+HK_INLINE bool hk_release_has_limit(void)
+{
+	return (hk_option(HK_OPT_LIMIT) | hk_option(HK_OPT_SS_MEM_LEAN_TARGET_MB)) != 0;
+}
 
 /* `added` bytes have just become held: pays when held is over the bound. Preserves errno. */
 void hk_release_check_bound(size_t added);
 HK_INLINE void hk_release_check(size_t added)
 {
 	/* most of the time less than the bound's constant part is held, and no sum is needed */
-	if (HK_UNLIKELY(hk_release_held() > hk_option(HK_OPT_BOUND) || hk_release_limit() != 0 ||
+	if (HK_UNLIKELY(hk_release_held() > hk_option(HK_OPT_BOUND) || hk_release_has_limit() ||
 			atomic_load_explicit(&hk_release_ceiling, memory_order_relaxed) != 0))
 		hk_release_check_bound(added);
 }
