@@ -50,6 +50,8 @@ void hk_limit_check_now(void)
 	atomic_store_explicit(&hk_release_was_within, false, memory_order_relaxed);
 	hk_release_all();
 	committed = hk_release_committed();
+	if (committed <= limit)
+		atomic_store_explicit(&hk_release_was_within, true, memory_order_relaxed);
 	/* a quarantine that was full may have been all that came on top */
 	if (committed > limit && (committed >= quiet || was_within)) {
 		tell(committed, limit);
