@@ -50,10 +50,14 @@ void hk_limit_check_now(void)
 	atomic_store_explicit(&hk_release_was_within, false, memory_order_relaxed);
 	hk_release_all();
 	committed = hk_release_committed();
-	if (committed > limit)
+	if (committed <= limit)
+		atomic_store_explicit(&hk_release_was_within, true, memory_order_relaxed);
+	/* a quarantine that was full may have been all that came on top */
+	if (committed > limit && (committed >= quiet || was_within)) {
 		tell(committed, limit);
-	atomic_store_explicit(&state.quiet, hk_release_committed() + hk_max(limit / 32, LEAST_STEP),
-			      memory_order_relaxed);
+		quiet = hk_release_committed() + hk_max(limit / 32, LEAST_STEP);
+		atomic_store_explicit(&state.quiet, quiet, memory_order_relaxed);
+	}
 	atomic_store_explicit(&state.inside, false, memory_order_release);
 }
 
