@@ -275,11 +275,11 @@ void hk_heap_starve(bool on)
 
 bool hk_heap_is_starved(void) { return atomic_load_explicit(&table.starved, memory_order_relaxed); }
 
-static void say(int64_t *unsaid, _Atomic int64_t *account, int64_t bytes)
+HK_INLINE void say(int64_t *unsaid, void (*add)(int64_t bytes), int64_t bytes)
 {
 	*unsaid += bytes;
 	if (*unsaid >= UNSAID_BYTES || *unsaid <= -UNSAID_BYTES) {
-		atomic_fetch_add_explicit(account, *unsaid, memory_order_relaxed);
+		add(*unsaid);
 		*unsaid = 0;
 	}
 }
@@ -287,23 +287,23 @@ static void say(int64_t *unsaid, _Atomic int64_t *account, int64_t bytes)
 void hk_heap_count_out(struct hk_heap *h, int64_t bytes)
 {
 	h->out += bytes;
-	say(&h->out_unsaid, &hk_out, bytes);
+	say(&h->out_unsaid, hk_out_add, bytes);
 }
 
 void hk_heap_count_flying(struct hk_heap *h, int64_t bytes)
 {
-	say(&h->flying_unsaid, &hk_flying, bytes);
+	say(&h->flying_unsaid, hk_flying_add, bytes);
 }
 
 void hk_heap_count_held(struct hk_heap *h, int64_t bytes)
 {
-	say(&h->held_unsaid, &hk_dirty, bytes);
+	say(&h->held_unsaid, hk_dirty_add, bytes);
 }
 
 void hk_heap_say_all(struct hk_heap *h)
 {
 	hk_dirty_add(h->held_unsaid);
-	atomic_fetch_add_explicit(&hk_out, h->out_unsaid, memory_order_relaxed);
-	atomic_fetch_add_explicit(&hk_flying, h->flying_unsaid, memory_order_relaxed);
+	hk_out_add(h->out_unsaid);
+	hk_flying_add(h->flying_unsaid);
 	h->out_unsaid = h->flying_unsaid = h->held_unsaid = 0;
 }

@@ -13,11 +13,6 @@
 #include "superslab/registry.h"
 #include "superslab/release.h"
 
-static void count_out(int64_t bytes)
-{
-	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
-}
-
 static size_t usable_of(const struct hk_huge *e)
 {
 	return e->bytes - (e->hardened ? hk_harden_tail() : 0);
@@ -117,7 +112,7 @@ static void *alloc(size_t size, size_t align, bool want_zero, const struct hk_hu
 	}
 	if (p == NULL)
 		return NULL;
-	count_out((int64_t)bytes);
+	hk_out_add((int64_t)bytes);
 	/* to clear it, not to give it back: pages that are not there need not be written */
 	if (want_zero && !zero && !hk_os_purge(p, bytes))
 		memset(p, 0, bytes);
@@ -171,7 +166,7 @@ static void retire(void *p, size_t bytes, bool listed)
 	bool dirty, gone;
 	struct hk_huge *e;
 
-	count_out(-(int64_t)bytes); /* first: the bound follows what is live */
+	hk_out_add(-(int64_t)bytes); /* first: the bound follows what is live */
 	dirty = hk_release_held() + bytes <= hk_release_bound();
 	gone = listed && !dirty && hk_release_purge(p, bytes) == HK_PURGED_ZERO;
 	hk_registry_lock();
@@ -221,7 +216,7 @@ static void bury(void *p, size_t bytes)
 	bool stays = hk_os_guard(p, bytes);
 	struct hk_huge *e;
 
-	count_out(-(int64_t)bytes);
+	hk_out_add(-(int64_t)bytes);
 	if (stays)
 		make_room(p);
 	hk_registry_lock();
@@ -325,7 +320,7 @@ void *hk_huge_take_over(void *from, size_t from_bytes, size_t size, uint32_t own
 	}
 	hk_registry_unlock();
 	if (p != NULL)
-		count_out((int64_t)bytes);
+		hk_out_add((int64_t)bytes);
 	return p;
 }
 
@@ -364,7 +359,7 @@ void *hk_huge_resize(void *p, size_t size, struct hk_offence where)
 		moved = remap(e, bytes);
 	}
 	if (moved != NULL) {
-		count_out((int64_t)bytes - (int64_t)entry.bytes);
+		hk_out_add((int64_t)bytes - (int64_t)entry.bytes);
 		hk_registry_remove(e, moved != p);
 		entry.address = (uintptr_t)moved;
 		entry.bytes = bytes;
