@@ -31,7 +31,7 @@ static void set_limit(struct hk_heap *h, unsigned bin, uint32_t blocks)
 	b->room += blocks - b->limit;
 	b->limit = blocks;
 	h->granted += (size_t)bytes;
-	hk_granted_add(bytes);
+	hk_heap_count_granted(h, bytes);
 }
 
 static void halve(struct hk_heap *h, unsigned bin)
@@ -108,5 +108,5 @@ void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units)
 		hk_bigcache_empty(&h->bigcache);
 	bytes = ((int64_t)units - h->bigcache.limit) * (int64_t)HK_UNIT_BYTES;
 	h->bigcache.limit = units;
-	hk_granted_add(bytes);
+	hk_heap_count_granted(h, bytes);
 }

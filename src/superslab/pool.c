@@ -24,6 +24,7 @@ static alignas(64) struct {
 	struct hk_lock lock;
 	uint64_t used[2][TIERS / 64];   /* bit a tier: not empty [lock POOL] */
 	size_t free_units, dirty_units; /* [lock POOL] */
+	size_t dirty_said;              /* of dirty_units, what D has [lock POOL] */
 } pool = { .lock = HK_LOCK_INIT(HK_RANK_POOL) };
 
 static unsigned tier_of(uint32_t units)
@@ -34,6 +35,17 @@ static unsigned tier_of(uint32_t units)
 		return units - 1;
 	shift = hk_log2(units); /* 5 … */
 	return EXACT_TIERS - 1 + (shift - 5) * 4 + ((units >> (shift - 2)) & 3u) + 1;
+}
+
+/* Drops the lock. PO4: D is told once of all that was done under it. */
+static void leave(void)
+{
+	int64_t units = (int64_t)(pool.dirty_units - pool.dirty_said);
+
+	if (units != 0)
+		hk_dirty_add(units * (int64_t)HK_UNIT_BYTES);
+	pool.dirty_said = pool.dirty_units;
+	hk_lock_drop(&pool.lock);
 }
 
 /* ---- Marks a unit: bits of its SuperSlab's masks ---- */
@@ -192,7 +204,6 @@ static void insert_run(hk_unit unit, uint32_t units, uint32_t dirty)
 	link_run(run);
 	pool.free_units += units;
 	pool.dirty_units += dirty;
-	hk_dirty_add((int64_t)dirty << HK_UNIT_SHIFT);
 }
 
 static void remove_run(struct hk_run_node *run)
@@ -200,7 +211,6 @@ static void remove_run(struct hk_run_node *run)
 	unlink_run(run);
 	pool.free_units -= run->units;
 	pool.dirty_units -= run->dirty;
-	hk_dirty_add(-((int64_t)run->dirty << HK_UNIT_SHIFT));
 }
 
 /* PO1: coalesces with free neighbours, not across the seam of two windows. */
@@ -365,7 +375,7 @@ bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct
 			note_refaults(unit, units);
 		HK_TELE(pool, take, 1);
 	}
-	hk_lock_drop(&pool.lock);
+	leave();
 	return run != NULL;
 }
 
@@ -383,7 +393,7 @@ uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
 		note_refaults(out[got].unit, 1);
 		got++;
 	}
-	hk_lock_drop(&pool.lock);
+	leave();
 	HK_TELE(pool, take, got);
 	return got;
 }
@@ -418,7 +428,7 @@ bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out)
 		cut(&hk_unit_meta(end)->run, end, units, out);
 		note_refaults(end, units);
 	}
-	hk_lock_drop(&pool.lock);
+	leave();
 	return fits;
 }
 
@@ -428,7 +438,7 @@ void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched)
 	hk_lock_take(&pool.lock);
 	mark_dirty(unit, touched);
 	put(unit, units);
-	hk_lock_drop(&pool.lock);
+	leave();
 	HK_TELE(pool, give, 1);
 }
 
@@ -465,7 +475,7 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 
 		cut(run, unit, units, out);
 	}
-	hk_lock_drop(&pool.lock);
+	leave();
 	return run != NULL;
 }
 
@@ -475,7 +485,7 @@ void hk_pool_give_purged(const struct hk_run *run, enum hk_purged purged)
 	if (purged != HK_PURGED_NOT)
 		mark_purged(run->unit, run->units, purged == HK_PURGED_LAZILY);
 	put(run->unit, run->units);
-	hk_lock_drop(&pool.lock);
+	leave();
 }
 
 /* The SuperSlabs that lie whole in a run. */
@@ -520,7 +530,7 @@ size_t hk_pool_unmap(void)
 		hk_arena_unmap(first, units);
 		sum += (size_t)units << HK_UNIT_SHIFT;
 	}
-	hk_lock_drop(&pool.lock);
+	leave();
 	return sum;
 }
 
@@ -529,7 +539,7 @@ void hk_pool_count(size_t *free_units, size_t *dirty_units)
 	hk_lock_take(&pool.lock);
 	*free_units = pool.free_units;
 	*dirty_units = pool.dirty_units;
-	hk_lock_drop(&pool.lock);
+	leave();
 }
 
 static void check_run(const struct hk_run_node *run, unsigned side, unsigned t)

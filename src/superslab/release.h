@@ -5,9 +5,11 @@
 /* BOX release - the one place that decides what goes back to the system, and when.
  * Owns:       the accounts O, F, D and the grants; the bound; `earned`.
  * Invariants: R1 held = D + grants <= bound() + 2 MiB a thread that is paying, and a
- *             quarter MiB a heap, for its ways and the least that its bins may hold
+ *             quarter MiB a heap, for its ways and the least that its bins may hold, and a 64th of
+ *             BOUND, for grants that it has not told yet
  *             R2 at most 2 MiB are purged in one event, unless R1 asks for more
- * Threads:    any; the accounts are relaxed atomics, exact to 256 KiB a heap.
+ * Threads:    any; the accounts are relaxed atomics, exact to 256 KiB a heap, grants to a
+ *             64th of BOUND.
  * Locks:      none held by callers of hk_release_check; takes POOL, and what gather takes, inside.
  * Fails:      never; pages that the kernel does not take stay dirty.
  *

@@ -114,7 +114,7 @@ static void *hold_until_waited(void *arg)
 {
 	hk_lock_take(arg);
 	atomic_store(&held, true);
-	while (SINCE(wait_own_heap) == 0)
+	while (SINCE(wait_own_heap) + SINCE(wait_other_heap) == 0)
 		t_sleep_ms(1);
 	hk_lock_drop(arg);
 	return NULL;
@@ -195,6 +195,42 @@ static void accounts(void)
 	t_equal(SINCE(word_remote), 0);
 }
 
+/* D is told once of a visit to the pool, however many runs were cut and joined. */
+static void pool_tells_once(void)
+{
+	struct hk_run run;
+
+	t_need(hk_pool_take(8, 1, HK_WISH_ANY, &run));
+	hk_pool_give(run.unit, 8, 8);
+	start();
+	t_need(hk_pool_take(2, 1, HK_WISH_ANY, &run));
+	t_equal(SINCE(word_held), 1);
+	hk_pool_give(run.unit, 2, 2);
+	t_equal(SINCE(word_held), 2);
+	t_equal(atomic_load(&hk_dirty), 8 * HK_UNIT_BYTES);
+}
+
+/* Grants are told in steps of a 64th of the bound, and what is left at the end. */
+static void grants_are_told_in_steps(void)
+{
+	struct hk_heap *h = hk_heap_here();
+	int64_t step = (int64_t)hk_option(HK_OPT_BOUND) / 64, told = atomic_load(&hk_granted);
+
+	h->granted_unsaid = 0;
+	start();
+	hk_heap_count_granted(h, step - 1);
+	hk_heap_count_granted(h, -step);
+	t_equal(SINCE(word_held), 0);
+	hk_heap_count_granted(h, step + 1);
+	t_equal(SINCE(word_held), 1);
+	t_equal(atomic_load(&hk_granted), told + step);
+	hk_heap_count_granted(h, -1);
+	hk_heap_say_all(h);
+	hk_heap_say_all(h);
+	t_equal(SINCE(word_held), 2);
+	t_equal(atomic_load(&hk_granted), told + step - 1);
+}
+
 /* What most of a program's calls do: no word that others see. */
 static void fast_paths_share_nothing(void)
 {
@@ -213,4 +249,4 @@ static void fast_paths_share_nothing(void)
 }
 
 U_MAIN(T_CASE(lines_move), T_CASE(locks), T_CASE(waits), T_CASE(send_and_drain), T_CASE(accounts),
-       T_CASE(fast_paths_share_nothing))
+       T_CASE(pool_tells_once), T_CASE(grants_are_told_in_steps), T_CASE(fast_paths_share_nothing))
