@@ -26,7 +26,8 @@
 /* Small state that every process touches at its start: in the page of initialised data, which the
  * loader has written to already, and not in one of the zero-fill pages between the large tables. */
 #define HK_NEAR __attribute__((section(".data.near")))
-/* The same, and one after the other as they are written, which is clang's habit and not gcc's. */
+/* The same, and in the order of the source, which gcc would turn around. clang has an order of its
+ * own, and no word for this. */
 #if defined(__clang__)
 #define HK_NEAR_IN_ORDER HK_NEAR
 #else

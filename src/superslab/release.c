@@ -19,7 +19,7 @@
 #define EARNED_HALF_LIFE_NS 10000000000ull
 
 struct hk_release_hooks hk_release_hooks HK_NEAR;
-/* Written by all threads: what is looked at together is on one cache line, and nothing else. */
+/* Written by all threads: what is looked at together is on one cache line (release_test). */
 alignas(64) _Atomic int64_t hk_dirty HK_NEAR_IN_ORDER;
 _Atomic int64_t hk_granted HK_NEAR_IN_ORDER;
 alignas(64) _Atomic int64_t hk_out HK_NEAR_IN_ORDER;

@@ -67,8 +67,6 @@ static void accounts_share_lines(void)
 	t_equal(line_of(&hk_dirty), line_of(&hk_granted));
 	t_equal(line_of(&hk_out), line_of(&hk_flying));
 	t_check(line_of(&hk_dirty) != line_of(&hk_out));
-	t_check(line_of(&hk_release_hooks) != line_of(&hk_dirty));
-	t_check(line_of(&hk_release_hooks) != line_of(&hk_out));
 }
 
 static void target_of_lean(void)
