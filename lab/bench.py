@@ -25,6 +25,7 @@ tcmalloc and tbb are measured where they are installed.
 MODES = {
     "syscalls": ("counts", 1, "mmap, munmap and madvise calls, seen by strace, and by hakmem"),
     "instructions": ("instructions", 1, "instructions an operation, by callgrind"),
+    "scaling": ("scaling", 3, "writes to memory that threads share, counted by the observe build"),
     "memory": ("memory", 3, "resident memory over time, of the phase-shift workload"),
     "latency": ("latency", 5, "times of single calls of malloc and free"),
     "programs": ("real_programs", 5, "gcc, python3, redis, sqlite3, node and postgres"),

@@ -70,7 +70,8 @@ def page(sources, refused):
     context = report_sections.Context(kinds, slots)
     makers = [report_sections.speed, report_sections.memory, report_sections.latency,
               report_sections.scaling, report_more.soak_section, report_more.programs,
-              report_more.syscalls, report_more.instructions, report_more.ab]
+              report_more.syscalls, report_more.instructions, report_more.shared_writes,
+              report_more.ab]
     found = [section for section in (make(context) for make in makers) if section]
     found.append(report_more.machine(sources))
     return templates().get_template("page.html.jinja").render(

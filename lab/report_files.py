@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 
 from lab import places, results
+from lab.scaling import COUNTERS
 
 # Columns of each kind: text, then numbers. All must be there; a number's cell may be empty.
 KINDS = {
@@ -22,6 +23,7 @@ KINDS = {
     "syscalls": ("workload arguments allocator",
                  "ops mmap munmap madvise other per_million_ops inside"),
     "instructions": ("workload arguments allocator", "ops instructions per_op"),
+    "scaling": ("workload arguments", f"threads ops ns_per_op atomics {' '.join(COUNTERS)}"),
     "memory": ("workload arguments allocator", "repetition time_s rss_kib"),
     "latency": ("workload arguments allocator operation", "repetition le_ns count"),
     "soak": ("process",

@@ -12,7 +12,7 @@ from lab import report_files
 from lab import report_plots as plots
 from lab import report_sections as sections
 from lab import report_text as text
-from lab import soak_analysis, stats
+from lab import scaling, soak_analysis, stats
 from lab.report_sections import Dots, Lane, Lines, Section, median
 from lab.report_text import Head, Table
 
@@ -272,6 +272,23 @@ def instructions(context):
                        lambda value: f"{value:,.1f}")
     return Section("instructions", "Instructions",
                    [("dots", dots), ("table", instructions_table(sources)._replace(shut=True))])
+
+
+def shared_writes(context):
+    """Counts of `hakmem bench --scaling`, a million operations; the sums that its own table shows."""
+    lines = []
+    for source in context.sources.get("scaling", []):
+        for row in source.rows:
+            sums = [scaling.total(row, what) for what in scaling.SUMS.values()]
+            lines.append([row["workload"], row["arguments"], f"{row['threads']:.0f}",
+                          *(text.plain(round(1e6 * n / row["ops"])) for n in sums)])
+    if not lines:
+        return None
+    head = [Head("workload", "", True), Head("arguments", "", True), Head("threads"),
+            *map(Head, scaling.SUMS)]
+    return Section("shared-writes", "Writes to shared memory",
+                   [("table", Table("Writes to shared memory", head, lines, False,
+                                    "A million operations, hakmem's observe build."))])
 
 
 # ---- Real programs ------------------------------------------------------------------------------

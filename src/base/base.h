@@ -25,7 +25,14 @@
 #define HK_EXPORT            __attribute__((visibility("default")))
 /* Small state that every process touches at its start: in the page of initialised data, which the
  * loader has written to already, and not in one of the zero-fill pages between the large tables. */
-#define HK_NEAR        __attribute__((section(".data.near")))
+#define HK_NEAR __attribute__((section(".data.near")))
+/* The same, and in the order of the source, which gcc would turn around. clang has an order of its
+ * own, and no word for this. */
+#if defined(__clang__)
+#define HK_NEAR_IN_ORDER HK_NEAR
+#else
+#define HK_NEAR_IN_ORDER HK_NEAR __attribute__((no_reorder))
+#endif
 #define HK_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define HK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define HK_COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))

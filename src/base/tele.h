@@ -37,15 +37,19 @@ uint64_t hk_tele_sum(enum hk_tele_row row);
 const char *hk_tele_name(enum hk_tele_row row); /* "heap.refill" */
 const char *hk_tele_meaning(enum hk_tele_row row);
 
+/* Adds to a row that is known at run time only. Exists at HK_TELE_LEVEL >= 1. */
+HK_INLINE void hk_tele_count(enum hk_tele_row row, uint64_t n)
+{
+	_Atomic uint64_t *c = &hk_tele_here()->count[row];
+
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
 #define HK_TELE(box, name, n)                                                                      \
 	do {                                                                                       \
-		if (HK_TELE_LEVEL >= (int)HK_TL_##box##_##name) {                                  \
-			_Atomic uint64_t *c_ = &hk_tele_here()->count[HK_TELE_##box##_##name];     \
-			atomic_store_explicit(c_,                                                  \
-					      atomic_load_explicit(c_, memory_order_relaxed) +     \
-						      (uint64_t)(n),                               \
-					      memory_order_relaxed);                               \
-		}                                                                                  \
+		if (HK_TELE_LEVEL >= (int)HK_TL_##box##_##name)                                    \
+			hk_tele_count(HK_TELE_##box##_##name, (uint64_t)(n));                      \
 	} while (0)
 
 #endif

@@ -59,7 +59,7 @@ static void check_grants(const struct hk_heap *h, struct sums *sums)
 	for (unsigned bin = 1; bin < HK_BINS; bin++)
 		granted += h->face.bin[bin].limit * hk_class_size(bin);
 	hk_walk(H5, granted == h->granted);
-	sums->granted += (int64_t)(granted + h->bigcache.limit * HK_UNIT_BYTES);
+	sums->granted += (int64_t)(granted + h->bigcache.limit * HK_UNIT_BYTES) - h->granted_unsaid;
 }
 
 static void check_parked(const struct hk_heap *h)

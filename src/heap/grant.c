@@ -36,7 +36,7 @@ static void set_limit(struct hk_heap *h, unsigned bin, uint32_t blocks)
 	b->room += blocks - b->limit;
 	b->limit = blocks;
 	h->granted += (size_t)bytes;
-	atomic_fetch_add_explicit(&hk_granted, bytes, memory_order_relaxed);
+	hk_heap_count_granted(h, bytes);
 }
 
 static void halve(struct hk_heap *h, unsigned bin)
@@ -150,7 +150,7 @@ void hk_heap_grant_bigcache(struct hk_heap *h, uint32_t units)
 	bytes = ((int64_t)units - h->bigcache.limit) * (int64_t)HK_UNIT_BYTES;
 	h->bigcache.limit = units;
 	atomic_fetch_add_explicit(&sum, bytes, memory_order_relaxed);
-	atomic_fetch_add_explicit(&hk_granted, bytes, memory_order_relaxed);
+	hk_heap_count_granted(h, bytes);
 }
 
 void hk_heap_age(struct hk_heap *h)

@@ -2,6 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "heap/heap.h"
 
+#include "base/options.h"
 #include "heap/life.h"
 #include "heap/quarantine.h"
 #include "superslab/meta.h"
@@ -17,11 +18,13 @@ struct hk_heap *_Atomic hk_heap_table[HK_MAX_HEAPS];
 static struct hk_heap orphan_heap, first_heap;
 
 static struct {
-	struct hk_lock lock;
+	alignas(64) struct hk_lock lock;
 	_Atomic uint32_t ids;   /* one past the highest in use */
 	struct hk_heap *parked; /* most recent first [lock] */
 	struct hk_heap *unmade; /* direct heaps whose id can be used again [lock] */
-	_Atomic uint32_t running, n_parked;
+	/* looked at by every refill: away from the lock, which adoption tries */
+	alignas(64) _Atomic uint32_t running;
+	_Atomic uint32_t n_parked;
 	_Atomic bool starved;
 } table = { .lock = HK_LOCK_INIT(HK_RANK_REGISTRY), .ids = HK_FIRST_ID };
 
@@ -276,35 +279,50 @@ void hk_heap_starve(bool on)
 
 bool hk_heap_is_starved(void) { return atomic_load_explicit(&table.starved, memory_order_relaxed); }
 
-static void say(int64_t *unsaid, _Atomic int64_t *account, int64_t bytes)
+HK_INLINE void say_now(int64_t *unsaid, void (*add)(int64_t bytes))
+{
+	if (*unsaid != 0)
+		add(*unsaid);
+	*unsaid = 0;
+}
+
+HK_INLINE void say(int64_t *unsaid, void (*add)(int64_t bytes), int64_t bytes)
 {
 	*unsaid += bytes;
-	if (*unsaid >= UNSAID_BYTES || *unsaid <= -UNSAID_BYTES) {
-		atomic_fetch_add_explicit(account, *unsaid, memory_order_relaxed);
-		*unsaid = 0;
-	}
+	if (*unsaid >= UNSAID_BYTES || *unsaid <= -UNSAID_BYTES)
+		say_now(unsaid, add);
 }
 
 void hk_heap_count_out(struct hk_heap *h, int64_t bytes)
 {
 	h->out += bytes;
-	say(&h->out_unsaid, &hk_out, bytes);
+	say(&h->out_unsaid, hk_out_add, bytes);
 }
 
 void hk_heap_count_flying(struct hk_heap *h, int64_t bytes)
 {
-	say(&h->flying_unsaid, &hk_flying, bytes);
+	say(&h->flying_unsaid, hk_flying_add, bytes);
 }
 
 void hk_heap_count_held(struct hk_heap *h, int64_t bytes)
 {
-	say(&h->held_unsaid, &hk_dirty, bytes);
+	say(&h->held_unsaid, hk_dirty_add, bytes);
+}
+
+void hk_heap_count_granted(struct hk_heap *h, int64_t bytes)
+{
+	/* limits of bins go up and down all the time; a small bound is kept more exactly */
+	int64_t least = (int64_t)hk_min(UNSAID_BYTES, hk_option(HK_OPT_BOUND) / 64);
+
+	h->granted_unsaid += bytes;
+	if (h->granted_unsaid >= least || h->granted_unsaid <= -least)
+		say_now(&h->granted_unsaid, hk_granted_add);
 }
 
 void hk_heap_say_all(struct hk_heap *h)
 {
-	hk_dirty_add(h->held_unsaid);
-	atomic_fetch_add_explicit(&hk_out, h->out_unsaid, memory_order_relaxed);
-	atomic_fetch_add_explicit(&hk_flying, h->flying_unsaid, memory_order_relaxed);
-	h->out_unsaid = h->flying_unsaid = h->held_unsaid = 0;
+	say_now(&h->held_unsaid, hk_dirty_add);
+	say_now(&h->granted_unsaid, hk_granted_add);
+	say_now(&h->out_unsaid, hk_out_add);
+	say_now(&h->flying_unsaid, hk_flying_add);
 }

@@ -63,8 +63,7 @@ struct hk_heap {
 	uint8_t kind;     /* [const] enum hk_heap_kind */
 	bool first_class; /* a direct heap of the program's own [const] */
 	bool hardened;    /* a direct heap whose slabs are hardened [lock; const while in use] */
-	_Atomic uint8_t state;  /* enum hk_heap_state; changes under the lock [any relaxed] */
-	struct hk_front *front; /* of the running thread [lock REGISTRY] */
+	struct hk_front *front;          /* of the running thread [lock REGISTRY] */
 	_Atomic uint64_t parked_bins[2]; /* bit a bin: PARKED, with slabs to adopt: a hint [any] */
 	struct hk_heap *next; /* in the parked stack, or the stack of free ids [lock REGISTRY] */
 
@@ -80,6 +79,7 @@ struct hk_heap {
 
 	bool frozen;             /* PARKED, and not thawed yet [lock] */
 	size_t granted;          /* H5 [lock] */
+	int64_t granted_unsaid;  /* of it and the BigCache, not yet in hk_granted [lock] */
 	int64_t peak;            /* of `out`, seen at overflows since it was last spent [lock] */
 	bool spent;              /* all but freed, and nothing taken since [lock] */
 	uint32_t refusals;       /* grants refused since the last look for idle bins [lock] */
@@ -91,7 +91,9 @@ struct hk_heap {
 	int64_t held_unsaid;     /* not yet in hk_dirty: of the quarantine [lock] */
 	_Atomic uint64_t blocks_out; /* ever [lock writes, any reads] */
 
+	/* What senders look at, away from the lock's line, which the running thread writes to. */
 	alignas(64) struct hk_mailbox mailbox; /* [any] */
+	_Atomic uint8_t state; /* enum hk_heap_state; changes under the lock [any relaxed] */
 	_Atomic bool
 		spare; /* it may have idle slabs or warm units: a hint [lock writes, any reads] */
 	_Atomic int64_t mail_bytes; /* in it, about [any relaxed] */
@@ -169,6 +171,7 @@ size_t hk_heap_shed(struct hk_heap *h);
 void hk_heap_count_out(struct hk_heap *h, int64_t bytes);
 void hk_heap_count_flying(struct hk_heap *h, int64_t bytes);
 void hk_heap_count_held(struct hk_heap *h, int64_t bytes);
+void hk_heap_count_granted(struct hk_heap *h, int64_t bytes);
 /* Before the units of an empty slab are given away; returns as hk_slab_unmake. */
 uint32_t hk_heap_unmake_slab(struct hk_heap *h, struct hk_slab *s);
 /* What the heap kept to itself of these goes to the global accounts. */

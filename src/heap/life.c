@@ -32,6 +32,8 @@ void hk_heap_open_front(struct hk_heap *h, bool starved)
 {
 	hk_front.face = &h->face;
 	hk_front.heap = h;
+	if (HK_TELE_LEVEL >= 1)
+		hk_lock_call_own(&h->lock);
 	hk_heap_set_front(&hk_front, h->id, starved);
 }
 
@@ -135,12 +137,12 @@ static void park(void *heap)
 	atomic_store_explicit(&h->state, HK_HEAP_PARKED, memory_order_release);
 	note_parked(h);
 	hk_lock_drop(&h->lock);
-	if (HK_TELE_LEVEL >= 1)
-		hk_tele_leave();
 	hk_heap_disclaim(h);
 	publish_parked(h);
 	help_parked();
 	hk_release_check(HK_SS_BYTES);
+	if (HK_TELE_LEVEL >= 1)
+		hk_tele_leave();
 }
 
 /* Moves up to ADOPT_SLABS slabs of `bin` from parked heap `from`. Both locks are held. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
-#include "base/tele.h"
+#include "base/lines.h"
 #include "heap/heap.h"
 #include "superslab/release.h"
 
@@ -22,6 +22,12 @@ static bool wants_help(struct hk_heap *owner)
 	       hk_release_held() > hk_release_bound();
 }
 
+static void note_mail(struct hk_heap *to, int64_t bytes)
+{
+	HK_LINE_WRITE(mailbox, &to->mail_bytes);
+	atomic_fetch_add_explicit(&to->mail_bytes, bytes, memory_order_relaxed);
+}
+
 /* Sends `c` to the owner of s, whose heap it returns. Called with h's lock: so a fork never sees a
  * token in a hand that is gone. */
 static struct hk_heap *send(struct hk_heap *h, struct hk_slab *s, struct hk_chain *c)
@@ -35,7 +41,7 @@ static struct hk_heap *send(struct hk_heap *h, struct hk_slab *s, struct hk_chai
 		owner = owner_of(s);
 		hk_mailbox_push(&owner->mailbox, s);
 	}
-	atomic_fetch_add_explicit(&owner->mail_bytes, bytes, memory_order_relaxed);
+	note_mail(owner, bytes);
 	*c = (struct hk_chain)HK_CHAIN_EMPTY;
 	HK_TELE(heap, send, 1);
 	return owner;
@@ -133,7 +139,7 @@ static void forward(struct hk_heap *to, struct hk_slab *s)
 	uint64_t word = atomic_load_explicit(&s->remote, memory_order_relaxed);
 	int64_t bytes = (int64_t)(hk_remote_count(word) * hk_slab_block_bytes(s));
 
-	atomic_fetch_add_explicit(&to->mail_bytes, bytes, memory_order_relaxed);
+	note_mail(to, bytes);
 	hk_mailbox_push(&to->mailbox, s);
 	HK_TELE(heap, forward, 1);
 }

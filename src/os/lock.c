@@ -3,7 +3,7 @@
 #include "os/lock.h"
 
 #include "base/check.h"
-#include "base/tele.h"
+#include "base/lines.h"
 
 #define SPINS 100
 
@@ -32,9 +32,33 @@ static bool spin(struct hk_lock *l)
 	return false;
 }
 
+#if HK_TELE_LEVEL >= 1
+
+static _Thread_local const struct hk_lock *own;
+
+static enum hk_tele_row row_of(const struct hk_lock *l)
+{
+	static const uint8_t rows[HK_RANKS] = {
+		[HK_RANK_REGISTRY] = HK_TELE_lock_table, [HK_RANK_HEAP] = HK_TELE_lock_other_heap,
+		[HK_RANK_POOL] = HK_TELE_lock_pool,      [HK_RANK_HUGE] = HK_TELE_lock_huge,
+		[HK_RANK_META] = HK_TELE_lock_meta,
+	};
+
+	return l == own ? HK_TELE_lock_own_heap : (enum hk_tele_row)rows[l->rank];
+}
+
+void hk_lock_count(const struct hk_lock *l) { hk_lines_note(row_of(l), &l->state); }
+
+void hk_lock_count_wait(const struct hk_lock *l) { hk_tele_count(HK_LINES_WAIT(row_of(l)), 1); }
+
+void hk_lock_call_own(const struct hk_lock *l) { own = l; }
+
+#endif
+
 void hk_lock_wait(struct hk_lock *l)
 {
-	HK_TELE(os, lock_wait, 1);
+	if (HK_TELE_LEVEL >= 1)
+		hk_lock_count_wait(l);
 	if (spin(l))
 		return;
 	/* 2 also when nobody else waits: whether somebody does cannot be known here, and one wake

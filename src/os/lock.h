@@ -35,6 +35,11 @@ struct hk_lock {
 
 HK_COLD void hk_lock_wait(struct hk_lock *l);
 HK_COLD void hk_lock_wake(struct hk_lock *l);
+/* Counts in lines.h's rows: an attempt to take the lock, one that has to wait; and which lock is the
+ * calling thread's own heap's, with rows of its own. Exist at HK_TELE_LEVEL >= 1. */
+void hk_lock_count(const struct hk_lock *l);
+void hk_lock_count_wait(const struct hk_lock *l);
+void hk_lock_call_own(const struct hk_lock *l);
 /* Debug bookkeeping; nothing is left of the calls at HK_CHECK_LEVEL 0. */
 void hk_lock_note_taken(const struct hk_lock *l, bool tried);
 void hk_lock_note_dropped(const struct hk_lock *l);
@@ -43,6 +48,8 @@ HK_INLINE void hk_lock_acquire(struct hk_lock *l)
 {
 	uint32_t expect = 0;
 
+	if (HK_TELE_LEVEL >= 1)
+		hk_lock_count(l);
 	if (HK_UNLIKELY(!atomic_compare_exchange_strong_explicit(
 		    &l->state, &expect, 1, memory_order_acquire, memory_order_relaxed)))
 		hk_lock_wait(l);
@@ -70,6 +77,8 @@ HK_INLINE bool hk_lock_try(struct hk_lock *l)
 	bool got = atomic_compare_exchange_strong_explicit(
 		&l->state, &expect, 1, memory_order_acquire, memory_order_relaxed);
 
+	if (HK_TELE_LEVEL >= 1)
+		hk_lock_count(l);
 	if (HK_CHECK_LEVEL >= 1 && got)
 		hk_lock_note_taken(l, true);
 	return got;

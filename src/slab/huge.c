@@ -15,7 +15,7 @@
 
 static void count_out(int64_t bytes)
 {
-	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
+	hk_out_add(bytes);
 	atomic_fetch_add_explicit(&hk_huge_committed, bytes, memory_order_relaxed);
 }
 

@@ -2,6 +2,8 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "slab/remote.h"
 
+#include "base/lines.h"
+
 static uint64_t head_field(const struct hk_slab *s, const struct hk_block *block)
 {
 	return ((uintptr_t)block - (uintptr_t)hk_slab_start(s)) / HK_BLOCK_ALIGN + 1;
@@ -27,6 +29,7 @@ bool hk_remote_push(struct hk_slab *s, const struct hk_chain *c)
 		       (uint64_t)(hk_remote_count(old) + c->count) << HK_REMOTE_COUNT_SHIFT;
 	} while (!atomic_compare_exchange_weak_explicit(
 		&s->remote, &old, word, memory_order_acq_rel, memory_order_relaxed));
+	HK_LINE_WRITE(remote, &s->remote);
 	return (old & HK_REMOTE_QUEUED) == 0;
 }
 
@@ -36,6 +39,7 @@ uint32_t hk_remote_take(struct hk_slab *s)
 	uint32_t count = hk_remote_count(word);
 	struct hk_block *last;
 
+	HK_LINE_WRITE(remote, &s->remote);
 	if (count == 0)
 		return 0;
 	if (HK_UNLIKELY(count > s->used))
@@ -80,11 +84,13 @@ void hk_mailbox_push(struct hk_mailbox *box, struct hk_slab *s)
 		s->mail_next = head;
 	} while (!atomic_compare_exchange_weak_explicit(&box->head, &head, s, memory_order_release,
 							memory_order_relaxed));
+	HK_LINE_WRITE(mailbox, &box->head);
 }
 
 struct hk_slab *hk_mailbox_take(struct hk_mailbox *box)
 {
 	if (hk_mailbox_is_empty(box))
 		return NULL;
+	HK_LINE_WRITE(mailbox, &box->head);
 	return atomic_exchange_explicit(&box->head, NULL, memory_order_acquire);
 }

@@ -9,10 +9,7 @@
 #include "os/os.h"
 #include "superslab/release.h" /* hk_out */
 
-static void count_out(int64_t units)
-{
-	atomic_fetch_add_explicit(&hk_out, units * (int64_t)HK_UNIT_BYTES, memory_order_relaxed);
-}
+static void count_out(int64_t units) { hk_out_add(units * (int64_t)HK_UNIT_BYTES); }
 
 /* The program may have written to all of it. */
 static void give(hk_unit unit, uint32_t units)

@@ -81,6 +81,7 @@ HK_INLINE bool hk_span_claim(const struct hk_span *s)
 {
 	uint32_t live = hk_word_kind(HK_KIND_SPAN, 0);
 
+	HK_LINE_WRITE(span, &hk_page_map[s->unit]);
 	return atomic_compare_exchange_strong_explicit(&hk_page_map[s->unit], &live,
 						       hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN),
 						       memory_order_release, memory_order_relaxed);
@@ -104,6 +105,7 @@ HK_INLINE void hk_span_mark(const struct hk_span *s, bool live)
 	uint32_t word =
 		live ? hk_word_kind(HK_KIND_SPAN, 0) : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN);
 
+	HK_LINE_WRITE(map, &hk_page_map[s->unit]);
 	atomic_store_explicit(&hk_page_map[s->unit], word, memory_order_release);
 }
 

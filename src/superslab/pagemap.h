@@ -21,6 +21,7 @@
  * first arena come first, then those of further windows (arena.h). */
 #include "base/base.h"
 #include "base/config.h"
+#include "base/lines.h"
 
 typedef uint32_t hk_unit;
 
@@ -74,6 +75,7 @@ HK_INLINE uint32_t hk_page_word(hk_unit unit)
 }
 HK_INLINE void hk_page_set(hk_unit unit, uint32_t word)
 {
+	HK_LINE_WRITE(map, &hk_page_map[unit]);
 	atomic_store_explicit(&hk_page_map[unit], word, memory_order_relaxed);
 }
 HK_INLINE void hk_page_mark(hk_unit unit) { hk_page_set(unit, hk_page_word(unit) | HK_WORD_MARK); }

@@ -24,6 +24,7 @@ static alignas(64) struct {
 	struct hk_lock lock;
 	uint64_t used[2][TIERS / 64];   /* bit a tier: not empty [lock POOL] */
 	size_t free_units, dirty_units; /* [lock POOL] */
+	size_t dirty_said;              /* what D has of this, in bytes [lock POOL] */
 } pool = { .lock = HK_LOCK_INIT(HK_RANK_POOL) };
 _Atomic size_t hk_pool_committed, hk_pool_least_dirty;
 
@@ -37,13 +38,16 @@ static unsigned tier_of(uint32_t units)
 	return EXACT_TIERS - 1 + (shift - 5) * 4 + ((units >> (shift - 2)) & 3u) + 1;
 }
 
-/* What has changed shows when it is whole. */
-static void drop_lock(void)
+/* Drops the lock: what has changed shows when it is whole, and D is told once (PO4). */
+static void leave(void)
 {
-	size_t clean = (pool.free_units - pool.dirty_units) << HK_UNIT_SHIFT;
-	size_t dirty = pool.dirty_units << HK_UNIT_SHIFT;
+	size_t free = pool.free_units << HK_UNIT_SHIFT, dirty = pool.dirty_units << HK_UNIT_SHIFT;
 
-	atomic_store_explicit(&hk_pool_committed, hk_arena_mapped() - clean, memory_order_relaxed);
+	if (dirty != pool.dirty_said)
+		hk_dirty_add((int64_t)(dirty - pool.dirty_said));
+	pool.dirty_said = dirty;
+	atomic_store_explicit(&hk_pool_committed, hk_arena_mapped() - free + dirty,
+			      memory_order_relaxed);
 	if (dirty < atomic_load_explicit(&hk_pool_least_dirty, memory_order_relaxed))
 		atomic_store_explicit(&hk_pool_least_dirty, dirty, memory_order_relaxed);
 	hk_lock_drop(&pool.lock);
@@ -110,10 +114,9 @@ static void mark_purged(hk_unit unit, uint32_t units, bool lazily)
 	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
 		n = in_one_superslab(u, end);
 		hk_ss_of(u)->dirty &= ~mask_of(u, n);
+		hk_ss_of(u)->lazy &= ~mask_of(u, n);
 		if (lazily)
 			hk_ss_of(u)->lazy |= mask_of(u, n);
-		else
-			hk_ss_of(u)->lazy &= ~mask_of(u, n);
 		hk_ss_of(u)->purged |= mask_of(u, n);
 		hk_ss_of(u)->purged_at = now;
 	}
@@ -214,7 +217,6 @@ static void insert_run(hk_unit unit, uint32_t units, uint32_t dirty)
 	link_run(run);
 	pool.free_units += units;
 	pool.dirty_units += dirty;
-	hk_dirty_add((int64_t)dirty << HK_UNIT_SHIFT);
 }
 
 static void remove_run(struct hk_run_node *run)
@@ -222,7 +224,6 @@ static void remove_run(struct hk_run_node *run)
 	unlink_run(run);
 	pool.free_units -= run->units;
 	pool.dirty_units -= run->dirty;
-	hk_dirty_add(-((int64_t)run->dirty << HK_UNIT_SHIFT));
 }
 
 /* PO1: coalesces with free neighbours, not across the seam of two windows. */
@@ -380,7 +381,7 @@ bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct
 			note_refaults(unit, units);
 		HK_TELE(pool, take, 1);
 	}
-	drop_lock();
+	leave();
 	return run != NULL;
 }
 
@@ -395,10 +396,9 @@ uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
 		if (run == NULL)
 			break;
 		cut(run, best_place(run, 1, HK_WISH_ANY), 1, &out[got]);
-		note_refaults(out[got].unit, 1);
-		got++;
+		note_refaults(out[got++].unit, 1);
 	}
-	drop_lock();
+	leave();
 	HK_TELE(pool, take, got);
 	return got;
 }
@@ -433,7 +433,7 @@ bool hk_pool_extend(hk_unit end, uint32_t units, struct hk_run *out)
 		cut(&hk_unit_meta(end)->run, end, units, out);
 		note_refaults(end, units);
 	}
-	drop_lock();
+	leave();
 	return fits;
 }
 
@@ -443,7 +443,7 @@ void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched)
 	hk_lock_take(&pool.lock);
 	mark_dirty(unit, touched);
 	put(unit, units);
-	drop_lock();
+	leave();
 	HK_TELE(pool, give, 1);
 }
 
@@ -481,7 +481,7 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 		cut(run, unit, units, out);
 		out->pages = hk_arena_pages(unit, units, 0);
 	}
-	drop_lock();
+	leave();
 	return run != NULL;
 }
 
@@ -491,7 +491,7 @@ void hk_pool_give_purged(const struct hk_run *run, enum hk_purged purged)
 	if (purged != HK_PURGED_NOT)
 		mark_purged(run->unit, run->units, purged == HK_PURGED_LAZILY);
 	put(run->unit, run->units);
-	drop_lock();
+	leave();
 }
 
 /* The SuperSlabs that lie whole in a run. */
@@ -536,7 +536,7 @@ size_t hk_pool_unmap(void)
 		hk_arena_unmap(first, units);
 		sum += (size_t)units << HK_UNIT_SHIFT;
 	}
-	drop_lock();
+	leave();
 	return sum;
 }
 
@@ -545,7 +545,7 @@ void hk_pool_count(size_t *free_units, size_t *dirty_units)
 	hk_lock_take(&pool.lock);
 	*free_units = pool.free_units;
 	*dirty_units = pool.dirty_units;
-	hk_lock_drop(&pool.lock);
+	leave();
 }
 
 static void check_run(const struct hk_run_node *run, unsigned side, unsigned t)

@@ -21,20 +21,20 @@
 struct hk_release_hooks hk_release_hooks HK_NEAR;
 _Atomic size_t hk_release_ceiling HK_NEAR;
 _Atomic bool hk_release_was_within;
-/* Written by all threads: on a cache line away from what is only read. */
-alignas(64) _Atomic int64_t hk_dirty HK_NEAR;
-_Atomic int64_t hk_granted HK_NEAR;
-_Atomic int64_t hk_out HK_NEAR;
-alignas(64) _Atomic int64_t hk_flying HK_NEAR;
-_Atomic int64_t hk_huge_committed HK_NEAR;
+/* Written by all threads: what is looked at together is on one cache line (release_test). */
+alignas(64) _Atomic int64_t hk_dirty HK_NEAR_IN_ORDER;
+_Atomic int64_t hk_granted HK_NEAR_IN_ORDER;
+alignas(64) _Atomic int64_t hk_out HK_NEAR_IN_ORDER;
+_Atomic int64_t hk_flying HK_NEAR_IN_ORDER;
+_Atomic int64_t hk_huge_committed HK_NEAR_IN_ORDER;
 
-static struct {
+static alignas(64) struct {
 	_Atomic size_t earned;      /* bytes */
 	_Atomic uint64_t earned_at; /* coarse ns of the last change */
 	_Atomic size_t peak_live;   /* recent */
 	_Atomic uint64_t purged;
 	_Atomic int64_t in_vain; /* D, when nothing could be given back; lowered as D falls */
-} release = { .in_vain = NOT_IN_VAIN };
+} release HK_NEAR_IN_ORDER = { .in_vain = NOT_IN_VAIN };
 
 /* Sums of deltas may dip below zero for a moment. */
 static size_t positive(int64_t n) { return n > 0 ? (size_t)n : 0; }

@@ -6,9 +6,11 @@
  * Owns:       the accounts O, F, D and the grants; the bound; `earned`; the limit. Not: what is done by
  *             time (tick), what the container says (squeeze).
  * Invariants: R1 held = D + grants <= bound() + 2 MiB a thread that is paying, and a
- *             quarter MiB a heap, for its ways and the least that its bins may hold
+ *             quarter MiB a heap, for its ways and the least that its bins may hold, and a 64th of
+ *             BOUND, for grants that it has not told yet
  *             R2 at most 2 MiB are purged in one event, unless R1 asks for more
- * Threads:    any; the accounts are relaxed atomics, exact to 256 KiB a heap.
+ * Threads:    any; the accounts are relaxed atomics, exact to 256 KiB a heap, grants to a
+ *             64th of BOUND.
  * Locks:      none held by callers of hk_release_check; takes POOL, and what gather takes, inside.
  * Fails:      never; pages that the kernel does not take stay dirty.
  *
@@ -26,6 +28,7 @@
  * bound by more than 2 MiB. A program that swings, and so takes again what was purged a moment ago,
  * earns a higher bound. */
 #include "base/base.h"
+#include "base/lines.h"
 #include "base/options.h"
 #include "superslab/pool.h" /* enum hk_purged */
 
@@ -50,14 +53,33 @@ extern HK_HIDDEN _Atomic int64_t hk_huge_committed;
 
 HK_INLINE void hk_dirty_add(int64_t bytes)
 {
+	HK_LINE_WRITE(held, &hk_dirty);
 	atomic_fetch_add_explicit(&hk_dirty, bytes, memory_order_relaxed);
+}
+HK_INLINE void hk_granted_add(int64_t bytes)
+{
+	HK_LINE_WRITE(held, &hk_granted);
+	atomic_fetch_add_explicit(&hk_granted, bytes, memory_order_relaxed);
+}
+HK_INLINE void hk_out_add(int64_t bytes)
+{
+	HK_LINE_WRITE(live, &hk_out);
+	atomic_fetch_add_explicit(&hk_out, bytes, memory_order_relaxed);
+}
+HK_INLINE void hk_flying_add(int64_t bytes)
+{
+	HK_LINE_WRITE(live, &hk_flying);
+	atomic_fetch_add_explicit(&hk_flying, bytes, memory_order_relaxed);
 }
 
 size_t hk_release_live(void);
 HK_INLINE size_t hk_release_held(void)
 {
-	int64_t held = atomic_load_explicit(&hk_dirty, memory_order_relaxed) +
-		       atomic_load_explicit(&hk_granted, memory_order_relaxed);
+	int64_t held;
+
+	HK_TELE(release, look, 1);
+	held = atomic_load_explicit(&hk_dirty, memory_order_relaxed) +
+	       atomic_load_explicit(&hk_granted, memory_order_relaxed);
 
 	return held > 0 ? (size_t)held : 0; /* sums of deltas may dip below zero for a moment */
 }

@@ -97,7 +97,8 @@ static inline void h_check(void)
 			d += h_idle_bytes(&h->class[bin].partial);
 		if (h->hardened)
 			d += (int64_t)h->quarantine->bytes - h->held_unsaid;
-		granted += (int64_t)(h->granted + h->bigcache.limit * HK_UNIT_BYTES);
+		granted += (int64_t)(h->granted + h->bigcache.limit * HK_UNIT_BYTES) -
+			   h->granted_unsaid;
 	}
 	t_equal(d, atomic_load(&hk_dirty));
 	t_equal(granted, atomic_load(&hk_granted)); /* H5 */

@@ -59,6 +59,16 @@ static void accounts(void)
 	t_equal(hk_release_live(), 70);
 }
 
+static uintptr_t line_of(const void *p) { return (uintptr_t)p / 64; }
+
+/* Two cache lines, whatever order the compiler likes. */
+static void accounts_share_lines(void)
+{
+	t_equal(line_of(&hk_dirty), line_of(&hk_granted));
+	t_equal(line_of(&hk_out), line_of(&hk_flying));
+	t_check(line_of(&hk_dirty) != line_of(&hk_out));
+}
+
 static void target_of_lean(void)
 {
 	set("SS_MEM_LEAN", "1");
@@ -387,9 +397,9 @@ static void earned_decays(void)
 	t_equal(hk_release_bound(), 31 * T_MiB);
 }
 
-U_MAIN(T_CASE(r1_bound_of_each_profile), T_CASE(accounts), T_CASE(target_of_lean),
-       T_CASE(r2_instalments), T_CASE(down_to_three_quarters), T_CASE(r1_holds_after_a_check),
-       T_CASE(gathers), T_CASE(refused_purge), T_CASE(stuck), T_CASE(committed), T_CASE(limits),
-       T_CASE(release_all), T_CASE(purge_by_the_policy), T_CASE(earned),
-       T_CASE(earned_at_most_what_was_live), T_CASE(earned_beside_little),
+U_MAIN(T_CASE(r1_bound_of_each_profile), T_CASE(accounts), T_CASE(accounts_share_lines),
+       T_CASE(target_of_lean), T_CASE(r2_instalments), T_CASE(down_to_three_quarters),
+       T_CASE(r1_holds_after_a_check), T_CASE(gathers), T_CASE(refused_purge), T_CASE(stuck),
+       T_CASE(committed), T_CASE(limits), T_CASE(release_all), T_CASE(purge_by_the_policy),
+       T_CASE(earned), T_CASE(earned_at_most_what_was_live), T_CASE(earned_beside_little),
        T_CASE(lean_earns_nothing), T_CASE(earned_decays))
