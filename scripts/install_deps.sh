@@ -13,7 +13,7 @@ build="gcc libc6-dev make cmake binutils pkg-config python3 git libmimalloc2.0 g
 check="g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
 	perl z3 vim redis-server redis-tools nginx-light wrk postgresql
-	python3-pytest xz-utils procps chromium chromium-driver"
+	python3-pytest xz-utils procps gdb linux-perf chromium chromium-driver"
 bench="libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 libmimalloc2.0 strace valgrind
 	python3-numpy python3-scipy python3-matplotlib python3-jinja2 python3-rich"
 
