@@ -6,8 +6,8 @@
 
 /* A bin begins with this many bytes, at least one block. */
 #define FIRST_BYTES ((size_t)1024)
-/* The budget of a heap's bins: a quarter of what is out (docs/experiments/0003); or its share in an
- * sixth of the bound, at least this much (docs/experiments/0008). */
+/* The budget of a heap's bins: a quarter of what is out (docs/experiments/0003); or its share in
+ * half of the bound, at least this much (docs/experiments/0013). */
 #define MIN_BUDGET (64 * HK_KiB)
 /* A bin that overflows twice in a row is worth less, but not less than this (docs/experiments/0007). */
 #define LEAST_BYTES (16 * HK_KiB)
@@ -22,7 +22,7 @@
 static size_t budget(const struct hk_heap *h)
 {
 	size_t out = h->out > 0 ? (size_t)h->out : 0;
-	size_t share = hk_option(HK_OPT_BOUND) / 6 / hk_max(hk_heaps_running(), 1);
+	size_t share = hk_option(HK_OPT_BOUND) / 2 / hk_max(hk_heaps_running(), 1);
 
 	return hk_min(hk_max(hk_max(out / 4, share), MIN_BUDGET), hk_option(HK_OPT_BIN_BYTES));
 }
