@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 		{ "SEED", 1, 0, UINT64_MAX },
 	};
 	const struct bench_option options[] = { { "--latency", .text = &bench_latency_path },
-						{ NULL } };
+						{ 0 } };
 	pthread_barrier_t gate;
 	struct worker *worker;
 	size_t threads;

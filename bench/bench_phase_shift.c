@@ -177,7 +177,7 @@ int main(int argc, char **argv)
 	bool rows = false;
 	const struct bench_option options[] = { { "--rows", .value = &rows },
 						{ "--latency", .text = &bench_latency_path },
-						{ NULL } };
+						{ 0 } };
 	struct run run = { 0 };
 	struct bench_time start, elapsed;
 	uint64_t warm_up, operations;

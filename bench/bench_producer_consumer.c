@@ -186,7 +186,7 @@ int main(int argc, char **argv)
 	};
 	const struct bench_option options[] = { { "--mixed", .value = &mixed },
 						{ "--latency", .text = &bench_latency_path },
-						{ NULL } };
+						{ 0 } };
 	struct worker *worker;
 	struct bench_time start, elapsed;
 	size_t threads;

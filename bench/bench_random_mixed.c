@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 	const struct bench_option options[] = { { "--duration", .number = &duration_s },
 						{ "--epoch", .number = &epoch_s },
 						{ "--latency", .text = &bench_latency_path },
-						{ NULL } };
+						{ 0 } };
 	struct bench_slots slots;
 	uint64_t warm_up, ops = 0;
 	struct bench_time start;

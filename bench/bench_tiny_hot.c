@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 		{ "BATCH", 64, 1, 10000000 },
 		{ "CYCLES", 300000, 1, UINT64_C(1000000000000) },
 	};
-	const struct bench_option options[] = { { "--fifo", .value = &fifo }, { NULL } };
+	const struct bench_option options[] = { { "--fifo", .value = &fifo }, { 0 } };
 	uint64_t size, batch, cycles, warm_up;
 	struct bench_time start;
 	unsigned char **block;

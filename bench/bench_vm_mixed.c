@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 		{ "SEED", 1, 0, UINT64_MAX },
 	};
 	const struct bench_option options[] = { { "--latency", .text = &bench_latency_path },
-						{ NULL } };
+						{ 0 } };
 	struct bench_slots slots;
 	uint64_t warm_up;
 	struct bench_time start;

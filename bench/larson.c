@@ -211,7 +211,7 @@ int main(int argc, char **argv)
 		{ "threads_in_all", 0, 0, 0 }, /* reported only */
 	};
 	const struct bench_option options[] = { { "--latency", .text = &bench_latency_path },
-						{ NULL } };
+						{ 0 } };
 	struct lane *lane;
 	size_t lanes;
 	struct bench_time start, elapsed;

@@ -12,17 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness.h"
 #include "heap/heap.h"
+#include "held_blocks.h"
 #include "observe/stats.h"
 #include "os/os.h"
 #include "superslab/arena.h"
 #include "superslab/registry.h"
 
 #define PERCENT 2
-#define SLOTS   (1u << 21)
-
-static uint64_t seed = 20;
 
 /* ---- What the kernel says ---- */
 
@@ -226,53 +223,9 @@ static struct hak_stats agree(const char *shape)
 
 /* ---- Shapes ---- */
 
-static void *slot[SLOTS];
-static size_t slots;
-
-static void *take(size_t bytes)
-{
-	void *p = malloc(bytes);
-
-	t_need(p != NULL);
-	return memset(p, 0x5a, malloc_usable_size(p));
-}
-
-static void fill(size_t bytes, size_t least, size_t most)
-{
-	for (size_t sum = 0; sum < bytes;) {
-		size_t n = least + t_below(&seed, most - least + 1);
-
-		t_need(slots < SLOTS);
-		slot[slots++] = take(n);
-		sum += n;
-	}
-}
-
-static size_t usable(void)
-{
-	size_t sum = 0;
-
-	for (size_t i = 0; i < slots; i++)
-		sum += malloc_usable_size(slot[i]);
-	return sum;
-}
-
-static void free_share(unsigned percent)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < slots; i++) {
-		if (t_below(&seed, 100) < percent)
-			free(slot[i]);
-		else
-			slot[kept++] = slot[i];
-	}
-	slots = kept;
-}
-
 static void clear(void)
 {
-	free_share(100);
+	held_free(100);
 	hak_option_set("PROFILE", "balanced");
 	hak_trim();
 }
@@ -287,20 +240,20 @@ static void small_blocks(void)
 {
 	struct hak_stats s;
 
-	fill(120 * T_MiB, 16, 2000);
+	held_fill(120 * T_MiB, 16, 2000);
 	s = agree("small, all live");
-	live_is(&s, usable());
+	live_is(&s, held_usable());
 	smaps_agree();
-	fill(250 * T_MiB, 16, 2000);
-	free_share(90);
+	held_fill(250 * T_MiB, 16, 2000);
+	held_free(90);
 	s = agree("small, 90% freed at random");
-	live_is(&s, usable());
+	live_is(&s, held_usable());
 	t_check(s.free_blocks > 100 * T_MiB);
 	hak_trim();
 	t_check(agree("small, and trimmed").free_blocks < s.free_blocks / 2);
-	fill(60 * T_MiB, 16, 2000);
+	held_fill(60 * T_MiB, 16, 2000);
 	s = agree("small, and half of the holes are filled again");
-	live_is(&s, usable());
+	live_is(&s, held_usable());
 	clear();
 }
 
@@ -310,30 +263,30 @@ static void blocks_with_tails(void)
 	static const size_t sizes[] = { 5120, 6144, 20480, 24576, 40960, 196608, 262144 };
 
 	hak_option_set("PROFILE", "speed");
-	fill(100 * T_MiB, 1000, 2000); /* what the bound has a share of */
-	kept = slots;
+	held_fill(100 * T_MiB, 1000, 2000); /* what the bound has a share of */
+	kept = held_count;
 	for (unsigned i = 0; i < T_COUNT(sizes); i++)
-		fill(22 * T_MiB, sizes[i], sizes[i]);
+		held_fill(22 * T_MiB, sizes[i], sizes[i]);
 	agree("slabs whose ends fit no block");
-	while (slots > kept)
-		free(slot[--slots]);
+	while (held_count > kept)
+		free(held[--held_count]);
 	t_check(agree("and freed: in the pool").dirty > 100 * T_MiB);
-	fill(110 * T_MiB, 5120, 5120);
+	held_fill(110 * T_MiB, 5120, 5120);
 	agree("and part taken again");
 	clear();
-	fill(110 * T_MiB, 3000, 250000);
+	held_fill(110 * T_MiB, 3000, 250000);
 	agree("middle sizes");
-	free_share(60);
-	fill(100 * T_MiB, 3000, 250000);
+	held_free(60);
+	held_fill(100 * T_MiB, 3000, 250000);
 	agree("middle sizes, half of them changed");
-	fill(100 * T_MiB, 3000, 60000);
-	free_share(60);
+	held_fill(100 * T_MiB, 3000, 60000);
+	held_free(60);
 	hak_trim();
 	agree("middle sizes, trimmed");
-	fill(80 * T_MiB, 3000, 60000);
+	held_fill(80 * T_MiB, 3000, 60000);
 	agree("middle sizes, trimmed and filled again");
 	hak_trim();
-	free_share(20);
+	held_free(20);
 	agree("middle sizes, and some freed");
 	clear();
 }
@@ -343,13 +296,13 @@ static void spans(void)
 	struct hak_stats s;
 
 	hak_option_set("PROFILE", "speed");
-	fill(300 * T_MiB, 300 * T_KiB, 6 * T_MiB);
+	held_fill(300 * T_MiB, 300 * T_KiB, 6 * T_MiB);
 	s = agree("spans");
-	live_is(&s, usable());
-	t_equal(s.span_blocks, slots);
-	free_share(40);
+	live_is(&s, held_usable());
+	t_equal(s.span_blocks, held_count);
+	held_free(40);
 	s = agree("spans, 40% freed");
-	live_is(&s, usable());
+	live_is(&s, held_usable());
 	t_check(s.bigcache > 0);
 	t_check(s.dirty > 16 * T_MiB);
 	clear();
@@ -361,10 +314,10 @@ static void huge_blocks(void)
 
 	hak_option_set("PROFILE", "speed");
 	for (unsigned i = 0; i < 4; i++)
-		slot[slots++] = take(40 * T_MiB + i * 5000);
+		held[held_count++] = held_take(40 * T_MiB + i * 5000);
 	s = agree("huge");
-	live_is(&s, usable());
-	free(slot[--slots]);
+	live_is(&s, held_usable());
+	free(held[--held_count]);
 	s = agree("huge, one freed");
 	t_check(s.huge_cached >= 40 * T_MiB);
 	hak_trim();
@@ -378,12 +331,12 @@ static void purged(void)
 	struct hak_stats s;
 	size_t kept;
 
-	fill(120 * T_MiB, 64, 4000);
-	kept = slots;
-	fill(150 * T_MiB, 400 * T_KiB, 4 * T_MiB);
+	held_fill(120 * T_MiB, 64, 4000);
+	kept = held_count;
+	held_fill(150 * T_MiB, 400 * T_KiB, 4 * T_MiB);
 	hak_option_set("PROFILE", "lean");
-	while (slots > kept)
-		free(slot[--slots]);
+	while (held_count > kept)
+		free(held[--held_count]);
 	s = agree("purged");
 	t_check_at(s.dirty <= s.bound + 4 * T_MiB, s.dirty - s.bound);
 	t_check(s.purged > 100 * T_MiB);
@@ -396,13 +349,13 @@ static void lazily(void)
 {
 	size_t kept;
 
-	fill(120 * T_MiB, 64, 4000);
-	kept = slots;
-	fill(150 * T_MiB, 400 * T_KiB, 4 * T_MiB);
+	held_fill(120 * T_MiB, 64, 4000);
+	kept = held_count;
+	held_fill(150 * T_MiB, 400 * T_KiB, 4 * T_MiB);
 	hak_option_set("SS_MEM_LEAN", "1");
 	hak_option_set("SS_MEM_LEAN_DECOMMIT", "FREE");
-	while (slots > kept)
-		free(slot[--slots]);
+	while (held_count > kept)
+		free(held[--held_count]);
 	t_check(agree("given back lazily").lazy > 100 * T_MiB);
 	hak_option_set("SS_MEM_LEAN_DECOMMIT", "DONTNEED");
 	hak_option_set("SS_MEM_LEAN", "0");
@@ -412,70 +365,26 @@ static void lazily(void)
 static void ahead(void)
 {
 	hak_option_set("SS_PREFAULT", "TOUCH");
-	fill(110 * T_MiB, 64, 4000);
+	held_fill(110 * T_MiB, 64, 4000);
 	t_check(agree("faulted in ahead").prefaulted != 0);
 	hak_option_set("SS_PREFAULT", "OFF");
 	clear();
 }
 
 /* Frees are counted twice, when they are sent and collected. */
-enum { THREADS = 8, EACH = 20000 };
-static void *given[THREADS][EACH];
-static pthread_barrier_t barrier;
-
-static void *work(void *arg)
-{
-	size_t me = (size_t)(uintptr_t)arg;
-	uint64_t own = me;
-
-	for (size_t i = 0; i < EACH; i++) {
-		given[me][i] = take(16 + t_below(&own, 2000));
-		if (i % 3 == 0) { /* something that stays in the bins */
-			free(take(16 + t_below(&own, 4000)));
-		}
-	}
-	pthread_barrier_wait(&barrier);
-	for (size_t i = 0; i < EACH; i += 2) { /* what the next one has allocated */
-		free(given[(me + 1) % THREADS][i]);
-		given[(me + 1) % THREADS][i] = NULL;
-	}
-	pthread_barrier_wait(&barrier);
-	pthread_barrier_wait(&barrier); /* main looks */
-	return NULL;
-}
-
-static size_t given_usable(void)
-{
-	size_t sum = 0;
-
-	for (size_t t = 0; t < THREADS; t++)
-		for (size_t i = 0; i < EACH; i++)
-			sum += given[t][i] != NULL ? malloc_usable_size(given[t][i]) : 0;
-	return sum;
-}
-
 static void threads(void)
 {
-	pthread_t thread[THREADS];
 	struct hak_stats s;
 
-	pthread_barrier_init(&barrier, NULL, THREADS + 1);
-	for (size_t i = 0; i < THREADS; i++)
-		thread[i] = t_thread(work, (void *)(uintptr_t)i);
-	pthread_barrier_wait(&barrier);
-	pthread_barrier_wait(&barrier);
+	held_start_threads();
 	s = agree("eight threads");
-	live_is(&s, given_usable());
+	live_is(&s, held_by_usable());
 	t_check(s.bins > 0 && s.ways > 0 && s.ways + s.mail > 0);
-	pthread_barrier_wait(&barrier);
-	for (size_t i = 0; i < THREADS; i++)
-		t_join(thread[i]);
+	held_end_threads();
 	s = agree("eight dead threads");
-	live_is(&s, given_usable());
+	live_is(&s, held_by_usable());
 	t_equal(s.ways, 0);
-	for (size_t t = 0; t < THREADS; t++)
-		for (size_t i = 0; i < EACH; i++)
-			free(given[t][i]);
+	held_by_free();
 }
 
 static void classes_add_up(void)
@@ -484,8 +393,8 @@ static void classes_add_up(void)
 	struct hak_stats s;
 	size_t n, live = 0, bins = 0, free_blocks = 0;
 
-	fill(120 * T_MiB, 16, 8000);
-	free_share(30);
+	held_fill(120 * T_MiB, 16, 8000);
+	held_free(30);
 	hak_stats_get(&s);
 	n = hak_stats_classes(c, T_COUNT(c));
 	t_equal(n, HK_BINS - 1);

@@ -47,7 +47,7 @@ static void give_back(unsigned stage)
 
 static int answer(void) { return 42; }
 
-static int (*resolve(void))(void)
+__attribute__((used)) static int (*resolve(void))(void) /* clang does not see that it is */
 {
 	use(RESOLVER);
 	return answer;

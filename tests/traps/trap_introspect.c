@@ -12,47 +12,9 @@
 #include <unistd.h>
 
 #include "door.h"
+#include "held_blocks.h"
 
-#define SLOTS   400000u
 #define PERCENT 5
-
-static uint64_t seed = 3;
-static void *slot[SLOTS];
-static size_t slots;
-
-static void fill(size_t bytes, size_t least, size_t most)
-{
-	for (size_t sum = 0; sum < bytes;) {
-		size_t n = least + t_below(&seed, most - least + 1);
-		void *p = T_MALLOC(n);
-
-		t_need(slots < SLOTS && p != NULL);
-		slot[slots++] = memset(p, 1, malloc_usable_size(p));
-		sum += n;
-	}
-}
-
-static void free_share(unsigned percent)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < slots; i++) {
-		if (t_below(&seed, 100) < percent)
-			free(slot[i]);
-		else
-			slot[kept++] = slot[i];
-	}
-	slots = kept;
-}
-
-static size_t usable(void)
-{
-	size_t sum = 0;
-
-	for (size_t i = 0; i < slots; i++)
-		sum += malloc_usable_size(slot[i]);
-	return sum;
-}
 
 /* Rss, exactly: the kernel's quick counters lag. */
 static size_t rss(void)
@@ -91,78 +53,36 @@ static void tells(const char *shape, size_t want)
 
 static void one_thread(void)
 {
-	fill(60 * T_MiB, 16, 1500);
-	tells("small", usable());
-	free_share(90);
-	tells("small, 90% freed", usable());
-	fill(60 * T_MiB, 2000, 200000);
-	tells("middle", usable());
-	free_share(50);
-	tells("middle, half freed", usable());
-	fill(100 * T_MiB, 300 * T_KiB, 6 * T_MiB);
-	tells("large", usable());
-	free_share(70);
-	tells("large, 70% freed", usable());
-	fill(120 * T_MiB, 33 * T_MiB, 40 * T_MiB);
-	tells("huge", usable());
+	held_fill(60 * T_MiB, 16, 1500);
+	tells("small", held_usable());
+	held_free(90);
+	tells("small, 90% freed", held_usable());
+	held_fill(60 * T_MiB, 2000, 200000);
+	tells("middle", held_usable());
+	held_free(50);
+	tells("middle, half freed", held_usable());
+	held_fill(100 * T_MiB, 300 * T_KiB, 6 * T_MiB);
+	tells("large", held_usable());
+	held_free(70);
+	tells("large, 70% freed", held_usable());
+	held_fill(120 * T_MiB, 33 * T_MiB, 40 * T_MiB);
+	tells("huge", held_usable());
 	t_check(mallinfo2().hblks >= 3 && mallinfo2().hblkhd >= 100 * T_MiB);
-	free_share(100);
-	fill(20 * T_MiB, 100, 100);
-	tells("little is left", usable());
+	held_free(100);
+	held_fill(20 * T_MiB, 100, 100);
+	tells("little is left", held_usable());
 	malloc_trim(0);
-	tells("and after a trim", usable());
-	free_share(100);
-}
-
-enum { THREADS = 8, EACH = 12000 };
-static void *given[THREADS][EACH];
-static pthread_barrier_t barrier;
-
-static void *work(void *arg)
-{
-	size_t me = (size_t)(uintptr_t)arg;
-	uint64_t own = me;
-
-	for (size_t i = 0; i < EACH; i++)
-		given[me][i] = T_MALLOC(16 + t_below(&own, 1800));
-	pthread_barrier_wait(&barrier);
-	for (size_t i = 0; i < EACH; i += 2) {
-		free(given[(me + 1) % THREADS][i]);
-		free(T_MALLOC(16 + t_below(&own, 20000)));
-		given[(me + 1) % THREADS][i] = NULL;
-	}
-	pthread_barrier_wait(&barrier);
-	pthread_barrier_wait(&barrier); /* main looks */
-	return NULL;
-}
-
-static size_t given_usable(void)
-{
-	size_t sum = 0;
-
-	for (size_t t = 0; t < THREADS; t++)
-		for (size_t i = 0; i < EACH; i++)
-			sum += given[t][i] != NULL ? malloc_usable_size(given[t][i]) : 0;
-	return sum;
+	tells("and after a trim", held_usable());
+	held_free(100);
 }
 
 static void several_threads(void)
 {
-	pthread_t thread[THREADS];
-
-	pthread_barrier_init(&barrier, NULL, THREADS + 1);
-	for (size_t i = 0; i < THREADS; i++)
-		thread[i] = t_thread(work, (void *)(uintptr_t)i);
-	pthread_barrier_wait(&barrier);
-	pthread_barrier_wait(&barrier);
-	tells("eight threads", given_usable());
-	pthread_barrier_wait(&barrier);
-	for (size_t i = 0; i < THREADS; i++)
-		t_join(thread[i]);
-	tells("eight dead threads", given_usable());
-	for (size_t t = 0; t < THREADS; t++)
-		for (size_t i = 0; i < EACH; i++)
-			free(given[t][i]);
+	held_start_threads();
+	tells("eight threads", held_by_usable());
+	held_end_threads();
+	tells("eight dead threads", held_by_usable());
+	held_by_free();
 }
 
 /* One trim, by the one door or by the other. */
@@ -184,9 +104,9 @@ static void trims(const char *shape, size_t base, bool by_count)
 		t_check(!"hak_trim's count is within five percent");
 	}
 	/* tables and a few part-used slabs are all that is left beside the blocks */
-	if (after > base + usable() + 6 * T_MiB) {
+	if (after > base + held_usable() + 6 * T_MiB) {
 		t_say("%s: %zu KiB left, %zu live", shape, (after - base) / T_KiB,
-		      usable() / T_KiB);
+		      held_usable() / T_KiB);
 		t_check(!"little is left after a trim");
 	}
 	t_equal(malloc_trim(0), 0);
@@ -209,20 +129,20 @@ static void trim_gives_all_back(void)
 	};
 	size_t base;
 
-	free_share(100);
+	held_free(100);
 	malloc_trim(0);
 	base = rss();
 	for (unsigned i = 0; i < T_COUNT(shapes); i++) {
-		fill(40 * T_MiB, 1000, 1000); /* what stays, and gives the bound its share */
-		size_t kept = slots;
+		held_fill(40 * T_MiB, 1000, 1000); /* what stays, and gives the bound its share */
+		size_t kept = held_count;
 
 		for (unsigned by_count = 0; by_count < 2; by_count++) {
-			fill(60 * T_MiB, shapes[i].least, shapes[i].most);
-			while (slots > kept)
-				free(slot[--slots]);
+			held_fill(60 * T_MiB, shapes[i].least, shapes[i].most);
+			while (held_count > kept)
+				free(held[--held_count]);
 			trims(shapes[i].name, base, by_count);
 		}
-		free_share(100);
+		held_free(100);
 		trims("all freed", base, i % 2);
 	}
 }
@@ -234,21 +154,21 @@ static void trim_of_part_used_slabs(void)
 
 	malloc_trim(0);
 	base = rss();
-	fill(60 * T_MiB, 5000, 40000);
-	free_share(90);
+	held_fill(60 * T_MiB, 5000, 40000);
+	held_free(90);
 	trims("middle, 90% freed", base, false);
-	free_share(100);
+	held_free(100);
 	malloc_trim(0);
-	fill(60 * T_MiB, 500, 2000);
-	free_share(95);
+	held_fill(60 * T_MiB, 500, 2000);
+	held_free(95);
 	before = rss();
 	t_equal(malloc_trim(0), 1);
 	after = rss();
 	t_check_at(after - base < (before - base) / 2, after - base);
-	tells("holes", usable());
-	fill(60 * T_MiB, 500, 2000);
-	tells("holes that are filled again", usable());
-	free_share(100);
+	tells("holes", held_usable());
+	held_fill(60 * T_MiB, 500, 2000);
+	tells("holes that are filled again", held_usable());
+	held_free(100);
 	malloc_trim(0);
 }
 
@@ -257,19 +177,19 @@ static void trim_says_so(void)
 {
 	unsigned yes = 0, no = 0;
 
-	fill(20 * T_KiB, 16, 3000);
+	held_fill(20 * T_KiB, 16, 3000);
 	malloc_trim(0);
 	for (unsigned i = 0; i < 300; i++) {
 		size_t before, after;
 		int said;
 
-		if (t_below(&seed, 2))
-			fill(1, 16, 400000);
-		if (slots != 0 && t_below(&seed, 2)) {
-			size_t one = t_below(&seed, slots);
+		if (t_below(&held_seed, 2))
+			held_fill(1, 16, 400000);
+		if (held_count != 0 && t_below(&held_seed, 2)) {
+			size_t one = t_below(&held_seed, held_count);
 
-			free(slot[one]);
-			slot[one] = slot[--slots];
+			free(held[one]);
+			held[one] = held[--held_count];
 		}
 		before = rss();
 		said = malloc_trim(0);
@@ -278,20 +198,20 @@ static void trim_says_so(void)
 		*(said ? &yes : &no) += 1;
 	}
 	t_check_at(yes > 20 && no > 20, yes);
-	free_share(100);
+	held_free(100);
 }
 
 static void write_info(const char *file)
 {
 	FILE *f = fopen(file, "w");
 
-	fill(30 * T_MiB, 16, 100000);
-	fill(50 * T_MiB, 40 * T_MiB, 40 * T_MiB);
-	free_share(30);
+	held_fill(30 * T_MiB, 16, 100000);
+	held_fill(50 * T_MiB, 40 * T_MiB, 40 * T_MiB);
+	held_free(30);
 	t_need(f != NULL && malloc_info(0, f) == 0);
 	fclose(f);
 	malloc_stats();
-	printf("%zu\n", usable());
+	printf("%zu\n", held_usable());
 }
 
 int main(int argc, char **argv)
