@@ -15,6 +15,12 @@
 #define REFAULT_STREAK 2u
 /* Of in_vain: the last payment was not. */
 #define NOT_IN_VAIN INT64_MIN
+/* What is faulted in again counts so many times: more than that was missing, since purges go below the
+ * bound. */
+#define EARN 2
+/* It adds to the bound at most so many times what is live, or so many times BOUND. */
+#define EARNED_LIVES  4
+#define EARNED_BOUNDS 8
 /* earned falls by half in this time. */
 #define EARNED_HALF_LIFE_NS 10000000000ull
 
@@ -46,16 +52,15 @@ static int64_t load(_Atomic int64_t *account)
 
 size_t hk_release_live(void) { return positive(load(&hk_out) - load(&hk_flying)); }
 
-/* Half of what was live of late; or more, while live and held together stay below that. Beside little
- * that is live, two thirds of EARNED at most: the program may have ended its work (docs/experiments/0011). */
+/* What was live of late; and beside little that is live now, for the program may have ended its work, not
+ * much more than that (docs/experiments/0011, 0014). What lies in bins is not the program's. */
 static size_t earned_cap(size_t live)
 {
 	size_t peak = atomic_load_explicit(&release.peak_live, memory_order_relaxed);
-	size_t valley = peak - hk_min(peak, live);
+	size_t outside = live - hk_min(live, positive(load(&hk_granted)));
+	size_t beside = hk_max(EARNED_LIVES * outside, EARNED_BOUNDS * hk_option(HK_OPT_BOUND));
 
-	size_t most = hk_option(HK_OPT_EARNED);
-
-	return hk_min(hk_max(peak / 2, valley), hk_min(most, hk_max(live, most / 3 * 2)));
+	return hk_min(hk_min(peak, beside), hk_option(HK_OPT_EARNED));
 }
 
 size_t hk_release_committed(void)
@@ -87,6 +92,11 @@ size_t hk_release_bound(void)
 	if (ceiling != 0)
 		bound = hk_min(bound, left_of(ceiling, live) / 2);
 	return bound;
+}
+
+void hk_release_forget_earned(void)
+{
+	atomic_store_explicit(&release.earned, 0, memory_order_relaxed);
 }
 
 /* Halves `earned` for each half-life that has passed. */
@@ -121,7 +131,7 @@ void hk_release_note_refault(uint32_t again, uint32_t taken, uint64_t when, uint
 	cap = hk_min(hk_max(peak, live), (size_t)hk_option(HK_OPT_EARNED));
 	earned = atomic_load_explicit(&release.earned, memory_order_relaxed);
 	if (earned < cap) {
-		earned = hk_min(cap, earned + ((size_t)again << HK_UNIT_SHIFT));
+		earned = hk_min(cap, earned + EARN * ((size_t)again << HK_UNIT_SHIFT));
 		atomic_store_explicit(&release.earned, earned, memory_order_relaxed);
 		atomic_store_explicit(&release.earned_at, now, memory_order_relaxed);
 	}

@@ -125,6 +125,8 @@ size_t hk_release_all(void);
 size_t hk_release_some(size_t bytes);
 /* What was earned grows old. */
 void hk_release_age(uint64_t now);
+/* It must be earned anew. */
+void hk_release_forget_earned(void);
 /* Bytes given back since the start. */
 uint64_t hk_release_purged(void);
 

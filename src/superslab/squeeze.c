@@ -40,6 +40,7 @@ static void become(enum hk_squeeze state)
 	if (before == HK_SQUEEZE_NO)
 		atomic_fetch_add_explicit(&squeeze.times, 1, memory_order_relaxed);
 	hk_options_squeeze(state != HK_SQUEEZE_NO);
+	hk_release_forget_earned();
 	hk_release_check(0);
 }
 

@@ -120,7 +120,7 @@ static void near_and_far(const void *arg)
 	t_sleep_ms(2100);
 	grow(5);
 	t_equal(squeezed(), 1);
-	t_equal(bound_option(), T_MiB);
+	t_equal(bound_option(), 2 * T_MiB);
 	use(f, "500000000\n");
 	t_sleep_ms(2100);
 	grow(5);
@@ -136,7 +136,7 @@ static void under_pressure(const void *arg)
 		_exit(SKIPPED);
 	grow_large();
 	t_equal(squeezed(), 2);
-	t_equal(bound_option(), T_MiB);
+	t_equal(bound_option(), 2 * T_MiB);
 }
 
 /* ---- Calls ---- */

@@ -161,7 +161,7 @@ static void profiles(void)
 {
 	static const struct trial trials[] = {
 		{ { "HAKMEM_PROFILE=speed" }, false, ON(BOUND), 64 * T_MiB, NULL },
-		{ { "HAKMEM_PROFILE=LEAN" }, false, ON(BOUND), T_MiB, NULL },
+		{ { "HAKMEM_PROFILE=LEAN" }, false, ON(BOUND), 2 * T_MiB, NULL },
 		{ { "HAKMEM_PROFILE=hardened" }, false, ON(PROFILE), HK_HARDENED, NULL },
 		{ { "HAKMEM_PROFILE=MIXED_TINYV3_C7_SAFE" }, false, ON(PROFILE), HK_SPEED, NULL },
 		{ { "HAKMEM_PROFILE=MIXED_TINYV3_C7_BALANCED" },
@@ -189,7 +189,7 @@ static void profiles(void)
 		{ { "HAKMEM_PROFILE=speed", "HAKMEM_SS_MEM_LEAN=1" },
 		  false,
 		  ON(BOUND),
-		  T_MiB,
+		  2 * T_MiB,
 		  NULL },
 		{ { "HAKMEM_SS_MEM_LEAN=1" }, false, ON(WARM_UNITS), 0, NULL },
 		{ { "HAKMEM_SS_MEM_LEAN=1" }, false, ON(PROFILE), HK_BALANCED, NULL },

@@ -28,7 +28,7 @@ static void r1_bound_of_each_profile(void)
 		size_t bound, share;
 	} profiles[] = { { "speed", 64 * T_MiB, 100 },
 			 { "balanced", 6 * T_MiB, 25 },
-			 { "lean", T_MiB, 10 },
+			 { "lean", 2 * T_MiB, 10 },
 			 { "hardened", 6 * T_MiB, 25 } };
 
 	for (unsigned i = 0; i < T_COUNT(profiles); i++) {
@@ -73,11 +73,11 @@ static void target_of_lean(void)
 {
 	set("SS_MEM_LEAN", "1");
 	set("SS_MEM_LEAN_TARGET_MB", "10");
-	t_equal(hk_release_bound(), T_MiB);
-	atomic_store(&hk_out, 9 * (int64_t)T_MiB);
-	t_equal(hk_release_bound(), T_MiB);
-	atomic_store(&hk_out, 9 * (int64_t)T_MiB + 300);
-	t_equal(hk_release_bound(), T_MiB - 300);
+	t_equal(hk_release_bound(), 2 * T_MiB);
+	atomic_store(&hk_out, 8 * (int64_t)T_MiB);
+	t_equal(hk_release_bound(), 2 * T_MiB);
+	atomic_store(&hk_out, 8 * (int64_t)T_MiB + 300);
+	t_equal(hk_release_bound(), 2 * T_MiB - 300);
 	atomic_store(&hk_out, 11 * (int64_t)T_MiB);
 	t_equal(hk_release_bound(), 0);
 }
@@ -327,17 +327,18 @@ static void earned(void)
 	swing(500);
 	t_equal(hk_release_bound(), bound); /* the first in a row */
 	swing(500);
-	t_equal(hk_release_bound(), bound + 2 * T_MiB);
+	t_equal(hk_release_bound(), bound + 4 * T_MiB); /* what came back counts twice */
 	swing(1001);
-	t_equal(hk_release_bound(), bound + 2 * T_MiB);
+	t_equal(hk_release_bound(), bound + 4 * T_MiB);
 	swing(999); /* the row is broken */
-	t_equal(hk_release_bound(), bound + 2 * T_MiB);
+	t_equal(hk_release_bound(), bound + 4 * T_MiB);
 	for (unsigned i = 0; i < 100; i++)
 		swing(100);
-	t_equal(hk_release_bound(), bound + 64 * T_MiB); /* balanced: no more */
+	t_equal(hk_release_bound(), bound + 128 * T_MiB); /* balanced: no more */
+	hk_release_forget_earned();
+	t_equal(hk_release_bound(), bound);
 }
 
-/* Half of what was live of late, or what has become free of it since. */
 static void earned_at_most_what_was_live(void)
 {
 	size_t live = 6 * T_MiB;
@@ -345,40 +346,40 @@ static void earned_at_most_what_was_live(void)
 	atomic_store(&hk_out, (int64_t)live);
 	for (unsigned i = 0; i < 20; i++)
 		swing(100);
-	t_equal(hk_release_bound(), 6 * T_MiB + live / 100 * 25 + 4 * T_MiB);
+	t_equal(hk_release_bound(), 6 * T_MiB + live / 100 * 25 + 8 * T_MiB);
 	atomic_store(&hk_out, 2 * T_MiB);
-	t_equal(hk_release_bound(), 6 * T_MiB + 2 * T_MiB / 100 * 25 + 6 * T_MiB);
-	atomic_store(&hk_out, 0);
-	t_equal(hk_release_bound(), 6 * T_MiB + 8 * T_MiB);
+	t_equal(hk_release_bound(), 6 * T_MiB + 2 * T_MiB / 100 * 25 + 8 * T_MiB);
 }
 
-/* Beside little that is live, two thirds of EARNED. */
+/* Four times what the program has, or eight times BOUND. */
 static void earned_beside_little(void)
 {
-	set("EARNED", "15M");
+	set("BOUND", "1M");
 	atomic_store(&hk_out, 200 * (int64_t)T_MiB);
-	for (unsigned i = 0; i < 20; i++)
+	for (unsigned i = 0; i < 40; i++)
 		swing(100);
-	t_equal(hk_release_bound(), 56 * T_MiB + 15 * T_MiB);
-	atomic_store(&hk_out, 12 * (int64_t)T_MiB);
-	t_equal(hk_release_bound(), 6 * T_MiB + 12 * T_MiB / 100 * 25 + 12 * T_MiB);
+	t_equal(hk_release_bound(), 51 * T_MiB + 128 * T_MiB);
+	atomic_store(&hk_out, 10 * (int64_t)T_MiB);
+	t_equal(hk_release_bound(), T_MiB + 10 * T_MiB / 100 * 25 + 40 * T_MiB);
+	atomic_store(&hk_granted, 4 * (int64_t)T_MiB);
+	t_equal(hk_release_bound(), T_MiB + 10 * T_MiB / 100 * 25 + 24 * T_MiB);
 	atomic_store(&hk_out, 0);
-	t_equal(hk_release_bound(), 6 * T_MiB + 10 * T_MiB);
+	t_equal(hk_release_bound(), T_MiB + 8 * T_MiB);
 }
 
-static void lean_earns_nothing(void)
+static void lean_earns_less(void)
 {
 	set("PROFILE", "lean");
 	atomic_store(&hk_out, 100 * (int64_t)T_MiB);
-	for (unsigned i = 0; i < 20; i++)
+	for (unsigned i = 0; i < 40; i++)
 		swing(100);
-	t_equal(hk_release_bound(), T_MiB + 10 * T_MiB);
+	t_equal(hk_release_bound(), 2 * T_MiB + 10 * T_MiB + 64 * T_MiB);
 }
 
 static void earned_decays(void)
 {
 	atomic_store(&hk_out, 100 * (int64_t)T_MiB);
-	for (unsigned i = 0; i < 9; i++)
+	for (unsigned i = 0; i < 5; i++)
 		swing(100);
 	t_equal(hk_release_bound(), 31 * T_MiB + 16 * T_MiB);
 	for (size_t left = 16; left > 1; left /= 2) {
@@ -402,4 +403,4 @@ U_MAIN(T_CASE(r1_bound_of_each_profile), T_CASE(accounts), T_CASE(accounts_share
        T_CASE(r1_holds_after_a_check), T_CASE(gathers), T_CASE(refused_purge), T_CASE(stuck),
        T_CASE(committed), T_CASE(limits), T_CASE(release_all), T_CASE(purge_by_the_policy),
        T_CASE(earned), T_CASE(earned_at_most_what_was_live), T_CASE(earned_beside_little),
-       T_CASE(lean_earns_nothing), T_CASE(earned_decays))
+       T_CASE(lean_earns_less), T_CASE(earned_decays))

@@ -174,18 +174,18 @@ static void sq2_options(void)
 	t_equal(hk_option_set("PROFILE", "speed"), 0);
 	t_equal(hk_option_set("BIN_BYTES", "500K"), 0);
 	look_after_ms(0);
-	t_equal(hk_option(HK_OPT_BOUND), T_MiB);
-	t_equal(hk_option(HK_OPT_EARNED), 0);
+	t_equal(hk_option(HK_OPT_BOUND), 2 * T_MiB);
+	t_equal(hk_option(HK_OPT_EARNED), 64 * T_MiB);
 	t_equal(hk_option(HK_OPT_BIGCACHE_L25), 0);
 	t_equal(hk_option(HK_OPT_BIN_BYTES), 500 * T_KiB);
 	t_equal(hk_option(HK_OPT_SS_MEM_LEAN), 0);
 	t_equal(hk_option_set("WARM_UNITS", "7"), 0);
 	t_equal(hk_option_set("PROFILE", "balanced"), 0); /* meanwhile */
-	t_equal(hk_option(HK_OPT_BOUND), T_MiB);
+	t_equal(hk_option(HK_OPT_BOUND), 2 * T_MiB);
 	use(10);
 	look_after_ms(2000);
 	t_equal(hk_option(HK_OPT_BOUND), 6 * T_MiB);
-	t_equal(hk_option(HK_OPT_EARNED), 64 * T_MiB);
+	t_equal(hk_option(HK_OPT_EARNED), 128 * T_MiB);
 	t_equal(hk_option(HK_OPT_BIN_BYTES), 500 * T_KiB);
 	t_equal(hk_option(HK_OPT_WARM_UNITS), 7);
 }
@@ -207,7 +207,7 @@ static void held_goes_back(void)
 	use(190);
 	look_after_ms(0);
 	t_equal(hk_squeeze_state(), HK_SQUEEZE_LIMIT);
-	t_check(hk_release_dirty() <= 3 * T_MiB);
+	t_check(hk_release_dirty() <= 4 * T_MiB);
 }
 
 U_MAIN(T_CASE(sq1_when_files_are_read), T_CASE(sq1_switched_off), T_CASE(near_the_limit),
