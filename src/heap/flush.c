@@ -6,14 +6,16 @@
 #include "slab/holes.h"
 
 /* The slab of a block, whose word must be `word`. */
-static struct hk_slab *owner_slab(uint32_t word, const struct hk_block *b, const void *caller)
+HK_INLINE struct hk_slab *owner_slab(uint32_t word, const struct hk_block *b, const void *caller)
 {
-	hk_unit unit = hk_arena_unit(b);
+	size_t unit = hk_arena_offset(b) >> HK_UNIT_SHIFT;
 
-	if (HK_UNLIKELY(unit == HK_NO_UNIT || hk_page_word(unit) != word))
+	if (HK_UNLIKELY(unit >= HK_ARENA_UNITS))
+		unit = hk_arena_unit_far(b);
+	if (HK_UNLIKELY(unit == HK_NO_UNIT || hk_page_word((hk_unit)unit) != word))
 		hk_die((struct hk_offence){ "free", caller }, "invalid pointer %p",
 		       (const void *)b);
-	return hk_slab_of(unit);
+	return hk_slab_of((hk_unit)unit);
 }
 
 static void verify_tag(unsigned bin, const struct hk_block *b, const void *caller)
@@ -38,37 +40,51 @@ static void verify_start(const struct hk_slab *s, unsigned bin, size_t offset,
 					 hk_class_size(bin));
 }
 
-/* Gives `count` blocks back to their slabs, neighbours in the list together. */
+/* Before anything is changed: a block that is in the list twice makes a ring of it. */
+static void verify_list(const struct hk_heap *h, unsigned bin, const struct hk_block *b,
+			uint32_t count, const void *caller)
+{
+	const struct hk_block *first = b;
+
+	for (uint32_t i = 0; i < count; i++) {
+		verify_tag(bin, b, caller);
+		b = b->link;
+	}
+	if (HK_UNLIKELY(b != HK_END))
+		hk_slab_die(owner_slab(hk_word_slab(h->id, bin), first, caller), caller);
+}
+
+/* Blocks of s have come back. As a rule it stays where it is: partial and in use. */
+static void relist(struct hk_heap *h, struct hk_slab *s)
+{
+	if ((s->flags & (HK_SLAB_PARTIAL | HK_SLAB_IDLE)) != HK_SLAB_PARTIAL || s->used == 0)
+		hk_heap_relist_slab_now(h, s);
+}
+
+/* Gives `count` blocks back to their slabs. What is looked up of a slab serves for all blocks of it that
+ * are neighbours in the list. */
 static void give_back(struct hk_heap *h, unsigned bin, struct hk_block *b, uint32_t count,
 		      const void *caller)
 {
 	const uint32_t word = hk_word_slab(h->id, bin);
 	const size_t bytes = (size_t)hk_classes[bin].units << HK_UNIT_SHIFT;
+	struct hk_block *next;
+	struct hk_slab *s = NULL;
+	uintptr_t start = 0;
 
-	while (count != 0) {
-		struct hk_chain run = { b, b, 0 };
-		struct hk_slab *s;
-		const char *start;
-		size_t offset;
-
-		verify_tag(bin, b, caller);
-		s = owner_slab(word, b, caller);
-		start = hk_slab_start(s);
-		offset = (size_t)((char *)b - start);
-		do {
-			verify_tag(bin, b, caller);
-			verify_start(s, bin, offset, b, caller);
-			run.tail = b;
-			run.count++;
-			b = b->link;
-			offset = (size_t)((char *)b - start);
-		} while (run.count != count && offset < bytes);
-		count -= run.count;
-		hk_slab_put(s, &run, caller);
-		hk_heap_relist_slab(h, s);
+	verify_list(h, bin, b, count, caller);
+	for (; b != HK_END; b = next) {
+		next = b->link;
+		if ((uintptr_t)b - start >= bytes) {
+			if (s != NULL)
+				relist(h, s);
+			s = owner_slab(word, b, caller);
+			start = (uintptr_t)hk_slab_start(s);
+		}
+		verify_start(s, bin, (uintptr_t)b - start, b, caller);
+		hk_slab_put(s, b, caller);
 	}
-	if (HK_UNLIKELY(b != HK_END)) /* a block that is in the list twice makes a ring of it */
-		hk_slab_die(hk_slab_of(hk_arena_unit(b)), caller);
+	relist(h, s);
 }
 
 void hk_heap_flush(struct hk_heap *h, unsigned bin, uint32_t keep, const void *caller)
@@ -109,13 +125,13 @@ void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller)
 		HK_TELE(heap, flush, 1);
 	}
 	flushed = count - (b->limit - b->room);
+	hk_heap_trim_fallen(h);
 	hk_lock_drop(&h->lock);
 	hk_heap_pass(h, flushed * hk_class_size(bin));
 }
 
 void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_offence where)
 {
-	struct hk_chain one = HK_CHAIN_EMPTY;
 	struct hk_block *b = p;
 
 	if (h->hardened) {
@@ -125,10 +141,11 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 	hk_lock_take(&h->lock);
 	if (HK_UNLIKELY((b->tag == HK_TAG && hk_heap_is_listed(s, b)) || hk_holes_have(s, b)))
 		hk_heap_die_already_free(where, b, hk_slab_block_bytes(s));
-	hk_chain_push(&one, b);
-	hk_slab_put(s, &one, where.caller);
+	b->tag = HK_TAG;
+	hk_slab_put(s, b, where.caller);
 	hk_heap_count_out(h, -(int64_t)hk_slab_block_bytes(s));
-	hk_heap_relist_slab(h, s);
+	relist(h, s);
+	hk_heap_trim_fallen(h);
 	hk_lock_drop(&h->lock);
 	hk_heap_pass(h, 0);
 }

@@ -82,6 +82,10 @@ struct hk_heap {
 	int64_t granted_unsaid;  /* of it and the BigCache, not yet in hk_granted [lock] */
 	int64_t peak;            /* of `out`, seen at overflows since it was last spent [lock] */
 	bool spent;              /* all but freed, and nothing taken since [lock] */
+	int64_t crest;           /* of `out`, since the last fall (trim.c) [lock] */
+	unsigned trim_bin;       /* the next class to be trimmed after a fall; 0: none is [lock] */
+	size_t trimmed, reopened; /* bytes, of the last such trim [lock] */
+	uint64_t trimmed_at;     /* coarse ns; or no trim before then [lock] */
 	uint32_t refusals;       /* grants refused since the last look for idle bins [lock] */
 	_Atomic uint32_t passed; /* what hk_heap_pass was told of, since it last looked [any] */
 	uint64_t aged_at;        /* coarse ns [thread] */
@@ -216,13 +220,19 @@ size_t hk_mail_help(struct hk_heap *owner);
 
 /* Takes slabs of `bin` from parked heaps. Called with h's lock. */
 bool hk_heap_adopt(struct hk_heap *h, unsigned bin);
-/* Gives back the pages inside of part-used slabs of all heaps in which nothing but free blocks lies, but
- * of those in which somebody is; returns their bytes. */
-size_t hk_heap_trim_slabs(void);
 /* Sheds heaps until `bytes` went to the pool, or purges a huge range. For the release policy. */
 size_t hk_heap_gather(size_t bytes);
 /* Bins, ways and BigCache of the running heap go back to where they came from. With the lock. */
 void hk_heap_empty(struct hk_heap *h);
+
+/* ---- Pages inside of part-used slabs in which nothing but free blocks lies (trim.c) -------------- */
+
+/* Gives back those of all heaps, but of heaps in which somebody is; returns their bytes. */
+size_t hk_heap_trim_slabs(void);
+/* After frees, with the lock: when the heap has fallen, those of its thin slabs, a class each time. */
+void hk_heap_trim_fallen(struct hk_heap *h);
+/* Blocks in holes were wanted. With the lock. */
+void hk_heap_note_reopened(struct hk_heap *h, size_t bytes);
 
 /* ---- Fork (fork.c) ------------------------------------------------------------------------------ */
 

@@ -214,6 +214,7 @@ size_t hk_mail_help(struct hk_heap *owner)
 	HK_TELE(heap, help, 1);
 	hk_heap_thaw(owner);
 	hk_mail_drain(owner);
+	hk_heap_trim_fallen(owner);
 	bytes = hk_heap_shed(owner);
 	if (atomic_load_explicit(&owner->state, memory_order_relaxed) == HK_HEAP_PARKED) {
 		hk_heap_publish_parked(owner);
@@ -221,31 +222,6 @@ size_t hk_mail_help(struct hk_heap *owner)
 	}
 	hk_lock_drop(&owner->lock);
 	return bytes;
-}
-
-static size_t trim_list(struct hk_slab *s)
-{
-	size_t sum = 0;
-
-	for (; s != NULL; s = s->next)
-		sum += hk_slab_trim(s);
-	return sum;
-}
-
-size_t hk_heap_trim_slabs(void)
-{
-	size_t sum = 0;
-
-	for (uint32_t id = HK_FIRST_ID; id < hk_heap_ids(); id++) {
-		struct hk_heap *h = hk_heap_by_id(id);
-
-		if (!hk_lock_try(&h->lock))
-			continue;
-		for (unsigned bin = 1; bin < HK_BINS; bin++)
-			sum += trim_list(h->class[bin].partial.head);
-		hk_lock_drop(&h->lock);
-	}
-	return sum;
 }
 
 /* The calling thread may empty its own bins and BigCache; those of others are private. All there is, bytes

@@ -12,13 +12,16 @@ static uint32_t gather(struct hk_heap *h, unsigned bin, uint32_t want, struct hk
 {
 	for (unsigned i = 0; i < REFILL_SLABS && chain->count < want; i++) {
 		struct hk_slab *s = h->class[bin].partial.head;
-		uint32_t count = chain->count;
+		uint32_t count = chain->count, holes;
 
 		if (s == NULL && chain->count == 0)
 			s = hk_heap_find_slab(h, bin);
 		if (s == NULL)
 			break;
+		holes = s->hole_blocks;
 		hk_slab_take(s, want - chain->count, chain, caller);
+		if (HK_UNLIKELY(s->hole_blocks != holes))
+			hk_heap_note_reopened(h, (holes - s->hole_blocks) * hk_class_size(bin));
 		hk_heap_relist_slab(h, s);
 		if (chain->tail == NULL || chain->count == count)
 			break;

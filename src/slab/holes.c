@@ -35,7 +35,18 @@ static void set_hole(struct hk_slab *s, size_t grain, bool hole)
 	uint16_t *holes = holes_of(s, (uint32_t)(grain / HK_UNIT_GRAINS));
 	unsigned bit = 1u << grain % HK_UNIT_GRAINS;
 
-	*holes = (uint16_t)(hole ? *holes | bit : *holes & ~bit);
+	if (is_hole(s, grain) == hole)
+		return;
+	*holes ^= (uint16_t)bit;
+	hk_holes_add(hole ? (int64_t)HK_GRAIN_BYTES : -(int64_t)HK_GRAIN_BYTES);
+}
+
+void hk_holes_forget(const struct hk_slab *s)
+{
+	for (uint32_t i = 0; i < s->units; i++) {
+		hk_arena_note_purged(s->unit + i, hk_holes_bytes(s, i));
+		hk_holes_add(-(int64_t)hk_holes_bytes(s, i));
+	}
 }
 
 size_t hk_holes_bytes(const struct hk_slab *s, uint32_t unit)

@@ -32,6 +32,8 @@ void hk_holes_open(struct hk_slab *s, const void *caller);
 void hk_holes_fill(struct hk_slab *s, const struct hk_chain *c);
 /* p is a block's start, in a hole. */
 bool hk_holes_have(const struct hk_slab *s, const void *p);
+/* The slab is unmade: its units are told what they lack. */
+void hk_holes_forget(const struct hk_slab *s);
 /* Bytes of a unit of the slab that are holes. */
 size_t hk_holes_bytes(const struct hk_slab *s, uint32_t unit);
 /* Proves HO1, HO2; O(blocks). */

@@ -70,11 +70,10 @@ uint32_t hk_slab_unmake(struct hk_slab *s)
 	hk_assert(s->used == 0);
 	if (!is_purged(s))
 		hk_arena_note_touched(s->unit, touched);
-	for (uint32_t i = 0; i < s->units; i++) {
-		if ((s->flags & HK_SLAB_HOLES) != 0)
-			hk_arena_note_purged(s->unit + i, hk_holes_bytes(s, i));
+	if ((s->flags & HK_SLAB_HOLES) != 0)
+		hk_holes_forget(s);
+	for (uint32_t i = 0; i < s->units; i++)
 		hk_page_set(s->unit + i, hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SLAB));
-	}
 	return (uint32_t)hk_div_up(touched, HK_UNIT_BYTES);
 }
 
@@ -192,13 +191,10 @@ struct hk_block *hk_slab_take_zero(struct hk_slab *s)
 	return block;
 }
 
-void hk_slab_die_put(const struct hk_slab *s, const struct hk_block *head, uint32_t count,
-		     const void *caller)
+void hk_slab_die_put(const struct hk_slab *s, const struct hk_block *b, const void *caller)
 {
-	if (count == 1)
-		hk_die((struct hk_offence){ "free", caller }, "%p (%zu bytes) is already free",
-		       (const void *)head, hk_slab_block_bytes(s));
-	hk_slab_die(s, caller);
+	hk_die((struct hk_offence){ "free", caller }, "%p (%zu bytes) is already free",
+	       (const void *)b, hk_slab_block_bytes(s));
 }
 
 static void check_list(const struct hk_slab *s, const struct hk_block *list, uint32_t count)

@@ -98,21 +98,21 @@ HK_INLINE size_t hk_slab_inside(const struct hk_slab *s, const void *p)
 
 /* Aborts: `corrupted free list in slab …`. */
 HK_COLD HK_NORETURN void hk_slab_die(const struct hk_slab *s, const void *caller);
-/* Aborts: `count` blocks come back, more than went out. */
-HK_COLD HK_NORETURN void hk_slab_die_put(const struct hk_slab *s, const struct hk_block *head,
-					 uint32_t count, const void *caller);
+/* Aborts: b comes back, and more blocks than went out. */
+HK_COLD HK_NORETURN void hk_slab_die_put(const struct hk_slab *s, const struct hk_block *b,
+					 const void *caller);
 
-/* Takes `c` (blocks of this slab, sealed) into the free list. */
-HK_INLINE void hk_slab_put(struct hk_slab *s, const struct hk_chain *c, const void *caller)
+/* Takes b, a sealed block of this slab, into the free list. */
+HK_INLINE void hk_slab_put(struct hk_slab *s, struct hk_block *b, const void *caller)
 {
-	if (HK_UNLIKELY(c->count > s->used))
-		hk_slab_die_put(s, c->head, c->count, caller);
+	if (HK_UNLIKELY(s->used == 0))
+		hk_slab_die_put(s, b, caller);
 	if (s->free_blocks == 0)
-		s->free_tail = c->tail;
-	c->tail->link = s->free;
-	s->free = c->head;
-	s->free_blocks = (uint16_t)(s->free_blocks + c->count);
-	s->used = (uint16_t)(s->used - c->count);
+		s->free_tail = b;
+	b->link = s->free;
+	s->free = b;
+	s->free_blocks++;
+	s->used--;
 	hk_invariant(S1, s->used + s->free_blocks + s->mail_blocks + s->hole_blocks == s->carved);
 }
 

@@ -33,6 +33,7 @@ _Atomic int64_t hk_granted HK_NEAR_IN_ORDER;
 alignas(64) _Atomic int64_t hk_out HK_NEAR_IN_ORDER;
 _Atomic int64_t hk_flying HK_NEAR_IN_ORDER;
 _Atomic int64_t hk_huge_committed HK_NEAR_IN_ORDER;
+_Atomic int64_t hk_holes;
 
 static alignas(64) struct {
 	_Atomic size_t earned;      /* bytes */
@@ -65,7 +66,9 @@ static size_t earned_cap(size_t live)
 
 size_t hk_release_committed(void)
 {
-	return atomic_load_explicit(&hk_pool_committed, memory_order_relaxed) +
+	size_t units = atomic_load_explicit(&hk_pool_committed, memory_order_relaxed);
+
+	return units - hk_min(units, positive(load(&hk_holes))) +
 	       positive(load(&hk_huge_committed));
 }
 

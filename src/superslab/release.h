@@ -51,6 +51,13 @@ extern HK_HIDDEN _Atomic int64_t hk_flying;  /* F */
 /* Huge blocks, and cached ranges that are dirty: what is committed besides units. */
 extern HK_HIDDEN _Atomic int64_t hk_huge_committed;
 
+/* Of units in use, what was given back: holes of slabs. */
+extern HK_HIDDEN _Atomic int64_t hk_holes;
+HK_INLINE void hk_holes_add(int64_t bytes)
+{
+	atomic_fetch_add_explicit(&hk_holes, bytes, memory_order_relaxed);
+}
+
 HK_INLINE void hk_dirty_add(int64_t bytes)
 {
 	HK_LINE_WRITE(held, &hk_dirty);

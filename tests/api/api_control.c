@@ -287,11 +287,11 @@ static void profile_sets_the_rest(void)
 {
 	char speed[32], lean[32];
 
-	/* From this on BOUND is set by hand in this process, so look at BIN_BYTES. */
+	/* From this on BOUND is set by hand in this process, so look at BOUND_SHARE. */
 	t_equal(hak_option_set("PROFILE", "speed"), 0);
-	t_check(hak_option_get("BIN_BYTES", speed, sizeof(speed)) > 0);
+	t_check(hak_option_get("BOUND_SHARE", speed, sizeof(speed)) > 0);
 	t_equal(hak_option_set("PROFILE", "lean"), 0);
-	t_check(hak_option_get("BIN_BYTES", lean, sizeof(lean)) > 0);
+	t_check(hak_option_get("BOUND_SHARE", lean, sizeof(lean)) > 0);
 	t_check(strcmp(speed, lean) != 0);
 	t_equal(hak_option_set("WARM_UNITS", "9"), 0);
 	t_equal(hak_option_set("PROFILE", "balanced"), 0);

@@ -282,6 +282,7 @@ static void flush_foreign(void *arg)
 
 	(void)arg;
 	fill_bin(p);
+	mine.link = ((struct hk_block *)p[6])->link->link;
 	((struct hk_block *)p[6])->link = &mine;
 	flush_all();
 }

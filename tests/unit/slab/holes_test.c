@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fake_os.h"
+#include "slab_ops.h"
 #include "superslab/pool.h"
 #include "unit.h"
 
@@ -50,7 +51,7 @@ static void put_one(struct hk_slab *s, uint32_t which)
 
 	t_check(t_holds(out[which], size, size, (uintptr_t)out[which]));
 	hk_chain_push(&c, out[which]);
-	hk_slab_put(s, &c, NULL);
+	u_put_chain(s, &c);
 	out[which] = out[--held];
 }
 
@@ -185,7 +186,7 @@ static void free_and_take(void *arg)
 	struct hk_chain c = HK_CHAIN_EMPTY;
 
 	hk_chain_push(&c, (void *)(hk_slab_start(s) + last * hk_slab_block_bytes(s)));
-	hk_slab_put(s, &c, NULL);
+	u_put_chain(s, &c);
 	held = 0;
 	take(s, last);
 }

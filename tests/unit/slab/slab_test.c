@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "slab/remote.h"
+#include "slab_ops.h"
 #include "superslab/pool.h"
 #include "unit.h"
 
@@ -51,7 +52,7 @@ static void unmake_counts_touched_units(void)
 
 	t_equal(s->units, 8);
 	hk_slab_take(s, 3, &c, NULL); /* 120 KiB */
-	hk_slab_put(s, &c, NULL);
+	u_put_chain(s, &c);
 	t_equal(hk_slab_unmake(s), 2);
 }
 
@@ -87,7 +88,7 @@ static void s1_s2_random(unsigned bin, uint64_t seed)
 				hk_chain_push(&c, out[which]);
 				out[which] = out[--held];
 			}
-			hk_slab_put(s, &c, NULL);
+			u_put_chain(s, &c);
 		}
 		t_equal(s->used, held);
 		t_equal(hk_slab_has_blocks(s), held != s->capacity);
@@ -135,7 +136,7 @@ static void s2_mail(void)
 	}
 	t_check(hk_remote_push(s, &mail));
 	t_equal(hk_remote_take(s), 3);
-	hk_slab_put(s, &mine, NULL);
+	u_put_chain(s, &mine);
 	t_check(s->used == 0 && s->free_blocks == 5 && s->mail_blocks == 3);
 	hk_slab_check(s);
 	hk_slab_take(s, 7, &c, NULL); /* five, then two of the mail */
@@ -159,7 +160,7 @@ static void take_zero(void)
 	t_check(t_is_zero(a, 4096));
 	t_equal(s->used, 2);
 	hk_chain_push(&c, a);
-	hk_slab_put(s, &c, NULL);
+	u_put_chain(s, &c);
 	t_check(hk_slab_take_zero(s) == NULL); /* freed ones first */
 	hk_slab_check(s);
 	t_check(hk_slab_take_zero(make(hk_class_bin(2048), false)) == NULL);
@@ -175,7 +176,7 @@ static void carves_by_pages(void)
 	t_equal(c.count, 4);
 	hk_chain_push(&one, c.head);
 	c = (struct hk_chain)HK_CHAIN_EMPTY;
-	hk_slab_put(s, &one, NULL);
+	u_put_chain(s, &one);
 	hk_slab_take(s, 20, &c, NULL);
 	t_equal(c.count, 1); /* what came back; and then the rest */
 	for (uint32_t out = 4; out < s->capacity; out += 4) {
@@ -219,7 +220,7 @@ static struct hk_slab *with_free_blocks(struct hk_block **b)
 	c = (struct hk_chain)HK_CHAIN_EMPTY;
 	for (unsigned i = 0; i < 5; i++)
 		hk_chain_push(&c, b[i]); /* 4 3 2 1 0 */
-	hk_slab_put(s, &c, NULL);
+	u_put_chain(s, &c);
 	return s;
 }
 
@@ -252,14 +253,11 @@ static void put_one_too_many(void *arg)
 {
 	struct hk_block *b[6];
 	struct hk_slab *s = with_free_blocks(b);
-	struct hk_chain c = HK_CHAIN_EMPTY;
 
-	hk_chain_push(&c, b[5]);
-	hk_slab_put(s, &c, NULL);
-	c = (struct hk_chain)HK_CHAIN_EMPTY;
-	for (uintptr_t i = 0; i < (uintptr_t)arg; i++)
-		hk_chain_push(&c, b[i]);
-	hk_slab_put(s, &c, NULL);
+	(void)arg;
+	b[5]->tag = HK_TAG;
+	hk_slab_put(s, b[5], NULL);
+	hk_slab_put(s, b[0], NULL);
 }
 
 static void damage_dies(void)
@@ -272,8 +270,7 @@ static void damage_dies(void)
 	t_check(u_lives(write_tag, (void *)0)); /* beyond what is taken */
 	t_check(u_lives(cut_list, (void *)0));
 	t_check(u_dies(put_one_too_many, (void *)1, "hakmem: free(): 0x"));
-	t_check(u_dies(put_one_too_many, (void *)1, " (48 bytes) is already free\n"));
-	t_check(u_dies(put_one_too_many, (void *)2, "corrupted free list in slab 0x"));
+	t_check(u_dies(put_one_too_many, NULL, " (48 bytes) is already free\n"));
 }
 
 static void check_ring(void *arg)

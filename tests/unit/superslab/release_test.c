@@ -28,7 +28,7 @@ static void r1_bound_of_each_profile(void)
 		size_t bound, share;
 	} profiles[] = { { "speed", 64 * T_MiB, 100 },
 			 { "balanced", 6 * T_MiB, 25 },
-			 { "lean", 2 * T_MiB, 10 },
+			 { "lean", 2 * T_MiB, 5 },
 			 { "hardened", 6 * T_MiB, 25 } };
 
 	for (unsigned i = 0; i < T_COUNT(profiles); i++) {
@@ -373,7 +373,7 @@ static void lean_earns_less(void)
 	atomic_store(&hk_out, 100 * (int64_t)T_MiB);
 	for (unsigned i = 0; i < 40; i++)
 		swing(100);
-	t_equal(hk_release_bound(), 2 * T_MiB + 10 * T_MiB + 64 * T_MiB);
+	t_equal(hk_release_bound(), 2 * T_MiB + 5 * T_MiB + 64 * T_MiB);
 }
 
 static void earned_decays(void)

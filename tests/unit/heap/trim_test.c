@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ * SPDX-FileCopyrightText: the hakmem authors */
+/* heap: what a heap that has freed much of what it had gives back of its part-used slabs, and when not. */
+#include "heap_ops.h"
+
+#define COUNT 1200u
+#define BYTES ((size_t)20480)
+
+static void *block[COUNT];
+
+static void set(const char *name, const char *value) { t_equal(hk_option_set(name, value), 0); }
+
+static void fill(void)
+{
+	for (uint32_t i = 0; i < COUNT; i++) {
+		if (block[i] == NULL)
+			block[i] = h_malloc(BYTES);
+		t_need(block[i] != NULL);
+		t_fill(block[i], BYTES, i);
+	}
+}
+
+/* All but `percent` of them, those that stay scattered. */
+static void keep(uint32_t percent)
+{
+	uint64_t seed = 5;
+
+	for (uint32_t i = 0; i < COUNT; i++) {
+		t_check_at(t_holds(block[i], BYTES, BYTES, i), i);
+		if (t_below(&seed, 100) < percent)
+			continue;
+		h_free(block[i]);
+		block[i] = NULL;
+	}
+	h_check();
+}
+
+static size_t holes(void) { return (size_t)atomic_load(&hk_holes); }
+
+static void half_is_a_fall(void)
+{
+	set("BOUND", "1M");
+	fill();
+	keep(60);
+	t_equal(holes(), 0);
+	fill();
+	keep(30);
+	t_check_at(holes() > COUNT * BYTES / 4, holes());
+	fill();
+	t_check_at(holes() < COUNT * BYTES / 16, holes()); /* what was free goes out first */
+	keep(0);
+	t_equal(holes(), 0); /* with their slabs */
+}
+
+static void an_eighth_in_lean(void)
+{
+	set("PROFILE", "lean");
+	fill();
+	keep(80);
+	t_check_at(holes() > COUNT * BYTES / 16, holes());
+}
+
+static void not_below_the_bound(void)
+{
+	set("BOUND", "100M");
+	fill();
+	keep(10);
+	t_equal(holes(), 0);
+}
+
+/* A page of many small blocks is hardly ever all free: not looked for, before nearly all of them are. */
+static void thin_slabs_only(void)
+{
+	static void *small[60000];
+
+	set("BOUND", "1M");
+	for (uint32_t i = 0; i < T_COUNT(small); i++)
+		small[i] = h_malloc(200);
+	for (uint32_t i = 0; i < T_COUNT(small); i++) {
+		if (i % 4 != 0)
+			h_free(small[i]);
+	}
+	t_equal(holes(), 0);
+	for (uint32_t i = 0; i < T_COUNT(small); i += 4) {
+		if (i % 512 != 0)
+			h_free(small[i]);
+	}
+	t_check_at(holes() > T_MiB, holes());
+	h_check();
+}
+
+/* What is wanted again within a second should have stayed: then nothing is trimmed for ten. */
+static void regret(void)
+{
+	set("BOUND", "1M");
+	fill();
+	keep(30);
+	t_check(holes() != 0);
+	hk_fake_advance_ms(500);
+	fill();
+	keep(30);
+	t_equal(holes(), 0);
+	hk_fake_advance_ms(9000);
+	fill();
+	keep(30);
+	t_equal(holes(), 0);
+	hk_fake_advance_ms(1000);
+	fill();
+	keep(30);
+	t_check(holes() != 0);
+}
+
+static void late_is_no_regret(void)
+{
+	set("BOUND", "1M");
+	fill();
+	keep(30);
+	hk_fake_advance_ms(1500);
+	fill();
+	keep(30);
+	t_check(holes() != 0);
+}
+
+static void refused(void)
+{
+	set("BOUND", "1M");
+	fill();
+	hk_fake_refuse_purge(true);
+	keep(30);
+	t_equal(holes(), 0);
+	fill();
+	keep(0);
+}
+
+U_MAIN(T_CASE(half_is_a_fall), T_CASE(an_eighth_in_lean), T_CASE(not_below_the_bound),
+       T_CASE(thin_slabs_only), T_CASE(regret), T_CASE(late_is_no_regret), T_CASE(refused))
