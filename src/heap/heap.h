@@ -77,22 +77,22 @@ struct hk_heap {
 	struct hk_span *spans;                 /* of a first-class heap [lock] */
 	struct hk_quarantine *quarantine; /* of one that is or was hardened [const; in it: lock] */
 
-	bool frozen;             /* PARKED, and not thawed yet [lock] */
-	size_t granted;          /* H5 [lock] */
-	int64_t granted_unsaid;  /* of it and the BigCache, not yet in hk_granted [lock] */
-	int64_t peak;            /* of `out`, seen at overflows since it was last spent [lock] */
-	bool spent;              /* all but freed, and nothing taken since [lock] */
-	int64_t crest;           /* of `out`, since the last fall (trim.c) [lock] */
-	unsigned trim_bin;       /* the next class to be trimmed after a fall; 0: none is [lock] */
+	bool frozen;              /* PARKED, and not thawed yet [lock] */
+	size_t granted;           /* H5 [lock] */
+	int64_t granted_unsaid;   /* of it and the BigCache, not yet in hk_granted [lock] */
+	int64_t peak;             /* of `out`, seen at overflows since it was last spent [lock] */
+	bool spent;               /* all but freed, and nothing taken since [lock] */
+	int64_t crest;            /* of `out`, since the last fall (trim.c) [lock] */
+	unsigned trim_bin;        /* the next class to be trimmed after a fall; 0: none is [lock] */
 	size_t trimmed, reopened; /* bytes, of the last such trim [lock] */
-	uint64_t trimmed_at;     /* coarse ns; or no trim before then [lock] */
-	uint32_t refusals;       /* grants refused since the last look for idle bins [lock] */
-	_Atomic uint32_t passed; /* what hk_heap_pass was told of, since it last looked [any] */
-	uint64_t aged_at;        /* coarse ns [thread] */
-	int64_t out;             /* bytes out of this heap's slabs [lock] */
-	int64_t out_unsaid;      /* of them, not yet in hk_out [lock] */
-	int64_t flying_unsaid;   /* not yet in hk_flying [lock] */
-	int64_t held_unsaid;     /* not yet in hk_dirty: of the quarantine [lock] */
+	uint64_t trimmed_at;      /* coarse ns; or no trim before then [lock] */
+	uint32_t refusals;        /* grants refused since the last look for idle bins [lock] */
+	_Atomic uint32_t passed;  /* what hk_heap_pass was told of, since it last looked [any] */
+	uint64_t aged_at;         /* coarse ns [thread] */
+	int64_t out;              /* bytes out of this heap's slabs [lock] */
+	int64_t out_unsaid;       /* of them, not yet in hk_out [lock] */
+	int64_t flying_unsaid;    /* not yet in hk_flying [lock] */
+	int64_t held_unsaid;      /* not yet in hk_dirty: of the quarantine [lock] */
 	_Atomic uint64_t blocks_out; /* ever [lock writes, any reads] */
 
 	/* What senders look at, away from the lock's line, which the running thread writes to. */

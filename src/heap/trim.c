@@ -61,10 +61,7 @@ static bool has_fallen(struct hk_heap *h)
 	return fall >= h->crest / part && fall >= (int64_t)hk_option(HK_OPT_BOUND);
 }
 
-static bool is_regretted(const struct hk_heap *h)
-{
-	return h->reopened > h->trimmed / REGRET_PART;
-}
+static bool is_regretted(const struct hk_heap *h) { return h->reopened > h->trimmed / REGRET_PART; }
 
 void hk_heap_note_reopened(struct hk_heap *h, size_t bytes)
 {

@@ -37,6 +37,10 @@ bool hk_os_purge(void *addr, size_t bytes);
 bool hk_os_purge_lazily(void *addr, size_t bytes);
 /* Faults the pages in, without changing them. */
 bool hk_os_populate(void *addr, size_t bytes);
+/* Writes a zero to `touch`, in [addr, addr + bytes), where a huge page may come in now, and only now: later
+ * khugepaged would fill what is purged with new memory. Returns how long that took, in ns; 0: the kernel has
+ * no huge pages. */
+uint64_t hk_os_fault_huge(void *addr, size_t bytes, void *touch);
 
 /* Guards: a touch of these pages faults from now on, and what was in them is gone; the mapping is not
  * split. false: refused, or hk_os_has_guards is; contents may be as before. */

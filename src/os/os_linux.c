@@ -321,6 +321,28 @@ bool hk_os_populate(void *addr, size_t bytes)
 	return advise(addr, bytes, MADV_POPULATE_WRITE, POPULATE);
 }
 
+/* Of this thread: it may have to wait for a processor, too. */
+static uint64_t used_ns(void)
+{
+	struct timespec now = { 0 };
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t hk_os_fault_huge(void *addr, size_t bytes, void *touch)
+{
+	uint64_t start;
+
+	if (!advise(addr, bytes, MADV_HUGEPAGE, OTHER))
+		return 0;
+	start = used_ns();
+	*(volatile char *)touch = 0;
+	start = used_ns() - start;
+	advise(addr, bytes, MADV_NOHUGEPAGE, OTHER);
+	return start + 1;
+}
+
 /* Does a guarded page trap? qemu-user reports success and does nothing. The question is put to the
  * kernel, which answers where a load would fault. */
 static bool probe_guard(void)

@@ -23,10 +23,21 @@ _Atomic uint32_t hk_page_map[HK_MAP_UNITS];
 alignas(64) uintptr_t hk_arena_base HK_NEAR; /* read by every free: alone on its line */
 struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
 
+/* Clearing 2 MiB takes longer than this, a fault of a small page less: none came. So it may be once, when
+ * another thread has touched the SuperSlab first; but not often. */
+#define HUGE_LEAST_NS 15000u
+#define HUGE_MISSES   4u
+/* 512 faults of small pages would take as long: more is what the kernel needs to make room. */
+#define HUGE_MOST_NS 600000u
+#define HUGE_TRIALS  4u
+
 static struct {
 	hk_unit next;             /* no unmapped unit worth trying lies below it [lock POOL] */
 	_Atomic hk_unit end;      /* one past the highest unit ever mapped [lock POOL, any reads] */
 	_Atomic size_t mapped;    /* units */
+	_Atomic uint32_t huge;    /* huge pages asked for */
+	_Atomic uint32_t misses;  /* in a row, that did not come */
+	_Atomic uint64_t huge_ns; /* that all of them took */
 	_Atomic uint32_t windows; /* release / acquire */
 	uintptr_t window[HK_WINDOWS]; /* address >> HK_WINDOW_SHIFT; [const] below `windows` */
 } arena;
@@ -192,11 +203,11 @@ static bool adopt_mapping(hk_unit first, uint32_t units)
 	return true;
 }
 
-/* How many units to map at `next` for a request of `units`. */
-static uint32_t step(hk_unit next, uint32_t units)
+/* How many units to map at `next` for a request of `units`, at most `ahead` without need. */
+static uint32_t step(hk_unit next, uint32_t units, uint32_t ahead)
 {
 	size_t grown = atomic_load_explicit(&arena.mapped, memory_order_relaxed) / 8;
-	uint32_t want = (uint32_t)hk_max(units, hk_min(grown, MAX_STEP));
+	uint32_t want = (uint32_t)hk_max(units, hk_min(grown, ahead));
 	hk_unit end;
 
 	if (next < HK_SS_UNITS)
@@ -232,7 +243,7 @@ static hk_unit first_unmapped(hk_unit unit)
 	return unit;
 }
 
-static bool grow_first(uint32_t units, hk_unit *first, uint32_t *got)
+static bool grow_first(uint32_t units, uint32_t ahead, hk_unit *first, uint32_t *got)
 {
 	hk_unit next;
 
@@ -244,7 +255,7 @@ static bool grow_first(uint32_t units, hk_unit *first, uint32_t *got)
 		bool taken;
 
 		next = first_unmapped(next);
-		want = step(next, units);
+		want = step(next, units, ahead);
 		if (grow_at(next, want, &taken) ||
 		    (!taken && want > units && grow_at(next, want = units, &taken))) {
 			*first = next;
@@ -336,7 +347,43 @@ static bool grow_anywhere(uint32_t units, hk_unit *first, uint32_t *got)
 
 bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got)
 {
-	return grow_first(units, first, got) || grow_anywhere(units, first, got);
+	return grow_first(units, MAX_STEP, first, got) || grow_anywhere(units, first, got);
+}
+
+static bool huge_pays(void)
+{
+	uint32_t count = atomic_load_explicit(&arena.huge, memory_order_relaxed);
+	uint64_t ns = atomic_load_explicit(&arena.huge_ns, memory_order_relaxed);
+
+	return atomic_load_explicit(&arena.misses, memory_order_relaxed) < HUGE_MISSES &&
+	       (count < HUGE_TRIALS || ns / count < HUGE_MOST_NS);
+}
+
+bool hk_arena_grow_huge(hk_unit *first)
+{
+	size_t from = hk_option(HK_OPT_HUGE_PAGES);
+	uint32_t got;
+
+	if (from == 0 || hk_arena_mapped() < from || !huge_pays() ||
+	    !grow_first(HK_SS_UNITS, 0, first, &got))
+		return false;
+	hk_ss_of(*first)->dirty = ~0u;
+	hk_arena_note_touched(*first, HK_SS_BYTES);
+	return true;
+}
+
+void hk_arena_fault_huge(hk_unit unit)
+{
+	hk_unit first = unit - unit % HK_SS_UNITS;
+	uint64_t ns =
+		hk_os_fault_huge(hk_arena_address(first), HK_SS_BYTES, hk_arena_address(unit));
+
+	atomic_fetch_add_explicit(&arena.huge, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&arena.huge_ns, ns, memory_order_relaxed);
+	if (ns >= HUGE_LEAST_NS)
+		atomic_store_explicit(&arena.misses, 0, memory_order_relaxed);
+	else
+		atomic_fetch_add_explicit(&arena.misses, 1, memory_order_relaxed);
 }
 
 void hk_arena_unmap(hk_unit first, uint32_t units)

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/tele.h"
 #include "os/lock.h"
+#include "superslab/marks.h"
 #include "superslab/release.h" /* hk_dirty_add: the pool's part of D */
 
 /* Lengths 1 … 32 have a tier each, longer ones four a doubling. */
@@ -53,86 +54,7 @@ static void leave(void)
 	hk_lock_drop(&pool.lock);
 }
 
-/* ---- Marks a unit: bits of its SuperSlab's masks ---- */
-
-static uint32_t mask_of(hk_unit unit, uint32_t units)
-{
-	return (units == HK_SS_UNITS ? ~0u : (1u << units) - 1) << unit % HK_SS_UNITS;
-}
-
-/* Units of [unit, end) that share a SuperSlab with `unit`. */
-static uint32_t in_one_superslab(hk_unit unit, hk_unit end)
-{
-	return (uint32_t)hk_min(end - unit, HK_SS_UNITS - unit % HK_SS_UNITS);
-}
-
-static uint32_t count_dirty(hk_unit unit, uint32_t units)
-{
-	uint32_t count = 0, n;
-
-	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
-		n = in_one_superslab(u, end);
-		count += (uint32_t)__builtin_popcount(hk_ss_of(u)->dirty & mask_of(u, n));
-	}
-	return count;
-}
-
-/* All units of it are known to be zero. */
-static bool is_zero(hk_unit unit, uint32_t units)
-{
-	uint32_t n;
-
-	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
-		n = in_one_superslab(u, end);
-		if (((hk_ss_of(u)->dirty | hk_ss_of(u)->lazy) & mask_of(u, n)) != 0)
-			return false;
-	}
-	return true;
-}
-
-static void mark_dirty(hk_unit unit, uint32_t units)
-{
-	uint32_t n;
-
-	for (hk_unit u = unit; u < unit + units; u++) {
-		if (hk_arena_pages(u, 1, 0) == 0)
-			hk_arena_note_touched(u, HK_UNIT_BYTES);
-	}
-	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
-		n = in_one_superslab(u, end);
-		hk_ss_of(u)->dirty |= mask_of(u, n);
-		hk_ss_of(u)->lazy &= ~mask_of(u, n);
-		hk_ss_of(u)->purged &= ~mask_of(u, n);
-	}
-}
-
-static void mark_purged(hk_unit unit, uint32_t units, bool lazily)
-{
-	uint64_t now = hk_os_now_ns();
-	uint32_t n;
-
-	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
-		n = in_one_superslab(u, end);
-		hk_ss_of(u)->dirty &= ~mask_of(u, n);
-		hk_ss_of(u)->lazy &= ~mask_of(u, n);
-		if (lazily)
-			hk_ss_of(u)->lazy |= mask_of(u, n);
-		hk_ss_of(u)->purged |= mask_of(u, n);
-		hk_ss_of(u)->purged_at = now;
-	}
-	if (!lazily)
-		hk_arena_note_untouched(unit, units);
-}
-
-static void count_used(hk_unit unit, uint32_t units, bool taken)
-{
-	uint32_t n;
-
-	for (hk_unit u = unit, end = unit + units; u < end; u += n) {
-		n = in_one_superslab(u, end);
-		hk_ss_of(u)->used += taken ? n : -n;
-	}
-}
+/* ---- Runs in tiers ---- */
 
 /* Tells the release policy when units that were purged a moment ago are wanted again. */
 static void note_refaults(hk_unit unit, uint32_t units)
@@ -143,8 +65,8 @@ static void note_refaults(hk_unit unit, uint32_t units)
 		struct hk_superslab *ss = hk_ss_of(u);
 		uint32_t again;
 
-		n = in_one_superslab(u, end);
-		again = ss->purged & mask_of(u, n);
+		n = hk_units_in_one_superslab(u, end);
+		again = ss->purged & hk_units_mask_of(u, n);
 		if (again == 0)
 			continue;
 		ss->purged &= ~again;
@@ -152,8 +74,6 @@ static void note_refaults(hk_unit unit, uint32_t units)
 					&ss->refaults);
 	}
 }
-
-/* ---- Runs in tiers ---- */
 
 static void link_run(struct hk_run_node *run)
 {
@@ -229,9 +149,9 @@ static void remove_run(struct hk_run_node *run)
 /* PO1: coalesces with free neighbours, not across the seam of two windows. */
 static void put(hk_unit unit, uint32_t units)
 {
-	uint32_t dirty = count_dirty(unit, units);
+	uint32_t dirty = hk_units_count_dirty(unit, units);
 
-	count_used(unit, units, false);
+	hk_units_count_used(unit, units, false);
 	for (uint32_t i = 0; i < units; i++)
 		set_pooled(unit + i, true);
 	if (unit % HK_WINDOW_UNITS != 0 && is_pooled(unit - 1)) {
@@ -260,15 +180,16 @@ static void cut(struct hk_run_node *run, hk_unit unit, uint32_t units, struct hk
 	uint32_t left; /* dirty units that stay; only the shorter side is counted */
 
 	remove_run(run);
-	*out = (struct hk_run){ unit, units, count_dirty(unit, units), is_zero(unit, units), 0 };
+	*out = (struct hk_run){ unit, units, hk_units_count_dirty(unit, units),
+				hk_units_is_zero(unit, units), 0 };
 	left = run->dirty - out->dirty;
 	if (before <= behind) {
-		uint32_t dirty = count_dirty(first, before);
+		uint32_t dirty = hk_units_count_dirty(first, before);
 
 		insert_run(first, before, dirty);
 		insert_run(unit + units, behind, left - dirty);
 	} else {
-		uint32_t dirty = count_dirty(unit + units, behind);
+		uint32_t dirty = hk_units_count_dirty(unit + units, behind);
 
 		insert_run(first, before, left - dirty);
 		insert_run(unit + units, behind, dirty);
@@ -276,7 +197,7 @@ static void cut(struct hk_run_node *run, hk_unit unit, uint32_t units, struct hk
 	/* PO3: neighbours that come back must not join what is in somebody's hand */
 	set_pooled(unit, false);
 	set_pooled(unit + units - 1, false);
-	count_used(unit, units, true);
+	hk_units_count_used(unit, units, true);
 }
 
 /* The first non-empty tier from `t` on, or TIERS. */
@@ -328,12 +249,12 @@ static hk_unit best_place(const struct hk_run_node *run, uint32_t units, enum hk
 	hk_unit last = run->unit + run->units - units;
 	hk_unit u = run->unit;
 
-	if (wish == HK_WISH_ZERO && is_zero(last, units))
+	if (wish == HK_WISH_ZERO && hk_units_is_zero(last, units))
 		return last;
 	if (run->dirty == 0 || run->dirty == run->units)
 		return u;
-	while (u < last && count_dirty(u, 1) == 0)
-		u += hk_ss_of(u)->dirty == 0 ? in_one_superslab(u, last) : 1;
+	while (u < last && hk_units_count_dirty(u, 1) == 0)
+		u += hk_ss_of(u)->dirty == 0 ? hk_units_in_one_superslab(u, last) : 1;
 	return u;
 }
 
@@ -345,7 +266,8 @@ static hk_unit align_unit(hk_unit unit, uint32_t align)
 	return unit + (hk_unit)(hk_align_up(number, align) - number);
 }
 
-static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish)
+/* *huge: the run is of a SuperSlab for hk_arena_fault_huge. */
+static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish, bool *huge)
 {
 	unsigned first_side = wish == HK_WISH_ANY;
 	struct hk_run_node *run = find(first_side, units, LOOKS);
@@ -354,6 +276,11 @@ static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish)
 
 	if (run == NULL)
 		run = find(!first_side, units, LOOKS);
+	if (run == NULL && units == 1 && hk_arena_grow_huge(&unit)) {
+		put(unit, HK_SS_UNITS);
+		run = find(1, units, LOOKS);
+		*huge = true;
+	}
 	if (run == NULL && hk_arena_grow(units, &unit, &got)) {
 		put(unit, got);
 		run = find(0, units, LOOKS);
@@ -369,9 +296,10 @@ static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish)
 bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct hk_run *out)
 {
 	struct hk_run_node *run;
+	bool huge = false;
 
 	hk_lock_take(&pool.lock);
-	run = find_or_grow(units + align - 1, wish);
+	run = find_or_grow(units + align - 1, wish, &huge);
 	if (run != NULL) {
 		hk_unit unit =
 			align == 1 ? best_place(run, units, wish) : align_unit(run->unit, align);
@@ -382,16 +310,19 @@ bool hk_pool_take(uint32_t units, uint32_t align, enum hk_pool_wish wish, struct
 		HK_TELE(pool, take, 1);
 	}
 	leave();
+	if (huge)
+		hk_arena_fault_huge(out->unit);
 	return run != NULL;
 }
 
 uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
 {
 	uint32_t got = 0;
+	bool huge = false;
 
 	hk_lock_take(&pool.lock);
 	while (got < count) {
-		struct hk_run_node *run = find_or_grow(1, HK_WISH_ANY);
+		struct hk_run_node *run = find_or_grow(1, HK_WISH_ANY, &huge);
 
 		if (run == NULL)
 			break;
@@ -399,6 +330,8 @@ uint32_t hk_pool_take_batch(uint32_t count, struct hk_run *out)
 		note_refaults(out[got++].unit, 1);
 	}
 	leave();
+	if (huge) /* by a unit of the last one: at most one grows in a batch */
+		hk_arena_fault_huge(out[got - 1].unit);
 	HK_TELE(pool, take, got);
 	return got;
 }
@@ -441,7 +374,7 @@ void hk_pool_give(hk_unit unit, uint32_t units, uint32_t touched)
 {
 	hk_assert(touched <= units);
 	hk_lock_take(&pool.lock);
-	mark_dirty(unit, touched);
+	hk_units_mark_dirty(unit, touched);
 	put(unit, units);
 	leave();
 	HK_TELE(pool, give, 1);
@@ -453,10 +386,11 @@ static hk_unit last_dirty(const struct hk_run_node *run, uint32_t max, uint32_t 
 	hk_unit end = run->unit + run->units;
 	hk_unit u;
 
-	while (count_dirty(end - 1, 1) == 0)
+	while (hk_units_count_dirty(end - 1, 1) == 0)
 		end = hk_ss_of(end - 1)->dirty == 0 ? (hk_unit)hk_align_down(end - 1, HK_SS_UNITS)
 						    : end - 1;
-	for (u = end - 1; u > run->unit && end - u < max && count_dirty(u - 1, 1) != 0; u--)
+	for (u = end - 1; u > run->unit && end - u < max && hk_units_count_dirty(u - 1, 1) != 0;
+	     u--)
 		;
 	*units = end - u;
 	return u;
@@ -489,7 +423,7 @@ void hk_pool_give_purged(const struct hk_run *run, enum hk_purged purged)
 {
 	hk_lock_take(&pool.lock);
 	if (purged != HK_PURGED_NOT)
-		mark_purged(run->unit, run->units, purged == HK_PURGED_LAZILY);
+		hk_units_mark_purged(run->unit, run->units, purged == HK_PURGED_LAZILY);
 	put(run->unit, run->units);
 	leave();
 }
@@ -553,13 +487,13 @@ static void check_run(const struct hk_run_node *run, unsigned side, unsigned t)
 	hk_unit end = run->unit + run->units;
 
 	hk_walk(PO2, tier_of(run->units) == t && (run->dirty != 0) == side);
-	hk_walk(PO2, run->dirty == count_dirty(run->unit, run->units));
+	hk_walk(PO2, run->dirty == hk_units_count_dirty(run->unit, run->units));
 	hk_walk(PO1, run->unit % HK_WINDOW_UNITS == 0 || !is_pooled(run->unit - 1));
 	hk_walk(PO1, end % HK_WINDOW_UNITS == 0 || !is_pooled(end));
 	hk_walk(PO1, hk_unit_meta(end - 1)->run.unit == run->unit);
 	for (hk_unit u = run->unit; u < end; u++) {
 		hk_walk(PO3, is_pooled(u));
-		hk_walk(AR3, is_zero(u, 1) || hk_arena_pages(u, 1, 0) != 0);
+		hk_walk(AR3, hk_units_is_zero(u, 1) || hk_arena_pages(u, 1, 0) != 0);
 	}
 }
 

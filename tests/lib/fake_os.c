@@ -19,6 +19,7 @@ static unsigned range_count;
 static size_t mapped, peak, purged, limit = SIZE_MAX;
 static size_t page = 4096;
 static bool secure, refuse, no_guards;
+static uint64_t huge_ns = 100000;
 static uint64_t seed = 0x5eed;
 static unsigned fail_after, fail_every, since_failure, taken_calls;
 static struct hk_fake_counts counts;
@@ -359,6 +360,20 @@ bool hk_os_populate(void *addr, size_t bytes)
 	return true;
 }
 
+uint64_t hk_os_fault_huge(void *addr, size_t bytes, void *touch)
+{
+	int saved;
+
+	enter(&saved);
+	check_mapped("fault_huge", addr, bytes);
+	counts.fault_huge++;
+	os_counts.other += huge_ns != 0 ? 2 : 1;
+	if (huge_ns != 0)
+		*(volatile char *)touch = 0;
+	leave(saved);
+	return huge_ns;
+}
+
 static bool protect(const char *call, void *addr, size_t bytes, int how)
 {
 	bool done;
@@ -472,6 +487,7 @@ void hk_fake_reset(void)
 {
 	fail_after = fail_every = since_failure = taken_calls = 0;
 	refuse = secure = no_guards = false;
+	huge_ns = 100000;
 	limit = SIZE_MAX;
 	memset(files, 0, sizeof(files));
 	seed = 0x5eed;
@@ -490,6 +506,8 @@ void hk_fake_fail_every(unsigned n)
 }
 
 void hk_fake_refuse_purge(bool no) { refuse = no; }
+void hk_fake_huge(uint64_t ns) { huge_ns = ns; }
+
 void hk_fake_no_guards(bool none) { no_guards = none; }
 void hk_fake_taken(unsigned calls) { taken_calls = calls; }
 void hk_fake_limit(size_t bytes) { limit = bytes; }

@@ -39,11 +39,14 @@ void hk_fake_seed(uint64_t seed);
 extern _Atomic uint64_t hk_fake_now;
 void hk_fake_advance_ms(uint64_t ms);
 
+/* How long it takes to fault a huge page in; 0: there are none. 100,000 after a reset. */
+void hk_fake_huge(uint64_t ns);
+
 /* ---- What was done ---- */
 
 struct hk_fake_counts {
 	unsigned map, map_at, unmap, remap, purge, purge_lazily, populate, wait, wake, failed;
-	unsigned guard, unguard, read;
+	unsigned guard, unguard, read, fault_huge;
 };
 struct hk_fake_counts hk_fake_counts(void);
 

@@ -3,6 +3,7 @@
 /* pool: which units are taken, and what becomes of those that come back. */
 #include "superslab/pool.h"
 
+#include "base/options.h"
 #include "fake_os.h"
 #include "superslab/release.h"
 #include "unit.h"
@@ -438,9 +439,71 @@ static void windows_do_not_join(void)
 	check();
 }
 
+/* Takes units one by one, so many that the arena grows that many times. */
+static void grow_by_units(unsigned superslabs)
+{
+	struct hk_run run;
+
+	for (unsigned i = 0; i < superslabs * HK_SS_UNITS; i++)
+		t_need(hk_pool_take(1, 1, HK_WISH_ANY, &run));
+}
+
+/* One of HUGE_PAGES and more, in which units have pages before they are used. */
+static void huge_pages_for_units(void)
+{
+	struct hk_run run;
+
+	t_equal(hk_option_set("HUGE_PAGES", "4M"), 0);
+	while (hk_arena_mapped() < 4 * T_MiB || free_units() != 0) {
+		t_equal(hk_fake_counts().fault_huge, 0);
+		t_need(hk_pool_take(1, 1, HK_WISH_ANY, &run));
+	}
+	run = take(1, HK_WISH_ANY);
+	t_equal(hk_fake_counts().fault_huge, 1);
+	t_check(run.dirty == 1 && !run.zero);
+	t_equal(dirty_units(), HK_SS_UNITS - 1);
+	t_equal(hk_arena_pages(run.unit, 1, 0), HK_UNIT_BYTES);
+	grow_by_units(9);
+	t_equal(hk_fake_counts().fault_huge, 10);
+	take(256, HK_WISH_ANY); /* a large block: may never be written to */
+	t_equal(hk_fake_counts().fault_huge, 10);
+	check();
+}
+
+static unsigned asked_for(uint64_t ns)
+{
+	hk_fake_huge(ns);
+	grow_by_units(20);
+	check();
+	return hk_fake_counts().fault_huge;
+}
+
+/* Not for long where none come, or where they take longer than small ones. */
+static void huge_pages_that_do_not_pay(void)
+{
+	t_equal(hk_option_set("HUGE_PAGES", "4M"), 0);
+	grow_by_units(4);
+	t_equal(hk_fake_counts().fault_huge, 2);
+	t_equal(asked_for(0), 6);
+}
+
+static void huge_pages_that_take_long(void)
+{
+	t_equal(hk_option_set("HUGE_PAGES", "4M"), 0);
+	t_equal(asked_for(700000), 4);
+}
+
+static void no_huge_pages_wanted(void)
+{
+	t_equal(hk_option_set("HUGE_PAGES", "0"), 0);
+	t_equal(asked_for(100000), 0);
+}
+
 U_MAIN(T_CASE(po1_split_and_coalesce), T_CASE(po3_held_units_do_not_join), T_CASE(best_fit),
        T_CASE(fullest_superslab_first), T_CASE(po2_dirty_before_clean), T_CASE(po2_marks_are_kept),
        T_CASE(aligned), T_CASE(batch), T_CASE(extend), T_CASE(extend_beyond_the_end),
        T_CASE(dirty_is_purged_longest_first), T_CASE(lazily_purged_is_not_zero),
        T_CASE(ar3_pages_are_counted), T_CASE(unmap), T_CASE(refusal_changes_nothing),
-       T_CASE(short_of_memory_looks_at_all), T_CASE(windows_do_not_join))
+       T_CASE(short_of_memory_looks_at_all), T_CASE(windows_do_not_join),
+       T_CASE(huge_pages_for_units), T_CASE(huge_pages_that_do_not_pay),
+       T_CASE(huge_pages_that_take_long), T_CASE(no_huge_pages_wanted))
