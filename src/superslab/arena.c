@@ -32,13 +32,11 @@ struct hk_superslab *_Atomic hk_ss_table[HK_MAP_UNITS / HK_SS_UNITS];
 #define HUGE_TRIALS  4u
 
 static struct {
-	hk_unit next;             /* no unmapped unit worth trying lies below it [lock POOL] */
-	_Atomic hk_unit end;      /* one past the highest unit ever mapped [lock POOL, any reads] */
-	_Atomic size_t mapped;    /* units */
-	_Atomic uint32_t huge;    /* huge pages asked for */
-	_Atomic uint32_t misses;  /* in a row, that did not come */
-	_Atomic uint64_t huge_ns; /* that all of them took */
-	_Atomic uint32_t windows; /* release / acquire */
+	hk_unit next;          /* no unmapped unit worth trying lies below it [lock POOL] */
+	_Atomic hk_unit end;   /* one past the highest unit ever mapped [lock POOL, any reads] */
+	_Atomic size_t mapped; /* units */
+	_Atomic uint32_t huge_misses; /* huge pages that did not pay, less those that did */
+	_Atomic uint32_t windows;     /* release / acquire */
 	uintptr_t window[HK_WINDOWS]; /* address >> HK_WINDOW_SHIFT; [const] below `windows` */
 } arena;
 
@@ -350,21 +348,11 @@ bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got)
 	return grow_first(units, MAX_STEP, first, got) || grow_anywhere(units, first, got);
 }
 
-static bool huge_pays(void)
-{
-	uint32_t count = atomic_load_explicit(&arena.huge, memory_order_relaxed);
-	uint64_t ns = atomic_load_explicit(&arena.huge_ns, memory_order_relaxed);
-
-	return atomic_load_explicit(&arena.misses, memory_order_relaxed) < HUGE_MISSES &&
-	       (count < HUGE_TRIALS || ns / count < HUGE_MOST_NS);
-}
-
 bool hk_arena_grow_huge(hk_unit *first)
 {
-	size_t from = hk_option(HK_OPT_HUGE_PAGES);
 	uint32_t got;
 
-	if (from == 0 || hk_arena_mapped() < from || !huge_pays() ||
+	if (atomic_load_explicit(&arena.huge_misses, memory_order_relaxed) >= HUGE_MISSES ||
 	    !grow_first(HK_SS_UNITS, 0, first, &got))
 		return false;
 	hk_ss_of(*first)->dirty = ~0u;
@@ -374,16 +362,15 @@ bool hk_arena_grow_huge(hk_unit *first)
 
 void hk_arena_fault_huge(hk_unit unit)
 {
-	hk_unit first = unit - unit % HK_SS_UNITS;
-	uint64_t ns =
-		hk_os_fault_huge(hk_arena_address(first), HK_SS_BYTES, hk_arena_address(unit));
+	char *start = hk_arena_address(unit - unit % HK_SS_UNITS);
+	uint64_t ns = hk_os_fault_huge(start, HK_SS_BYTES, hk_arena_address(unit));
+	uint32_t misses = atomic_load_explicit(&arena.huge_misses, memory_order_relaxed);
 
-	atomic_fetch_add_explicit(&arena.huge, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&arena.huge_ns, ns, memory_order_relaxed);
-	if (ns >= HUGE_LEAST_NS)
-		atomic_store_explicit(&arena.misses, 0, memory_order_relaxed);
+	if (ns < HUGE_LEAST_NS || ns > HUGE_MOST_NS)
+		misses++;
 	else
-		atomic_fetch_add_explicit(&arena.misses, 1, memory_order_relaxed);
+		misses -= misses != 0;
+	atomic_store_explicit(&arena.huge_misses, misses, memory_order_relaxed);
 }
 
 void hk_arena_unmap(hk_unit first, uint32_t units)

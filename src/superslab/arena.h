@@ -93,8 +93,7 @@ HK_INLINE void *hk_arena_address(hk_unit unit)
  * HK_KIND_FREE, their records zero. Called with POOL held. */
 bool hk_arena_grow(uint32_t units, hk_unit *first, uint32_t *got);
 
-/* The same by one SuperSlab, for a unit of small blocks, which soon fill it, where a huge page pays; else
- * false. All of it counts as dirty: hk_arena_fault_huge makes that true. With POOL held. */
+/* The same by one SuperSlab for a huge page; false also where these don't pay. All of it counts as dirty: hk_arena_fault_huge makes that true. With POOL held. */
 bool hk_arena_grow_huge(hk_unit *first);
 /* Faults it in, by one of its units. Without a lock, by the thread that has the unit: clearing takes long. */
 void hk_arena_fault_huge(hk_unit unit);

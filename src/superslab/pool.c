@@ -266,6 +266,14 @@ static hk_unit align_unit(hk_unit unit, uint32_t align)
 	return unit + (hk_unit)(hk_align_up(number, align) - number);
 }
 
+/* A unit of small blocks, of a program with so many of them that they soon fill a SuperSlab. */
+static bool wants_huge(uint32_t units)
+{
+	size_t from = hk_option(HK_OPT_HUGE_PAGES);
+
+	return units == 1 && from != 0 && hk_release_live() >= from;
+}
+
 /* *huge: the run is of a SuperSlab for hk_arena_fault_huge. */
 static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish, bool *huge)
 {
@@ -276,7 +284,7 @@ static struct hk_run_node *find_or_grow(uint32_t units, enum hk_pool_wish wish, 
 
 	if (run == NULL)
 		run = find(!first_side, units, LOOKS);
-	if (run == NULL && units == 1 && hk_arena_grow_huge(&unit)) {
+	if (run == NULL && wants_huge(units) && hk_arena_grow_huge(&unit)) {
 		put(unit, HK_SS_UNITS);
 		run = find(1, units, LOOKS);
 		*huge = true;
