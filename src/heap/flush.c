@@ -109,6 +109,7 @@ void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller)
 		HK_TELE(heap, flush, 1);
 	}
 	flushed = count - (b->limit - b->room);
+	hk_heap_thin(h);
 	hk_lock_drop(&h->lock);
 	hk_heap_pass(h, flushed * hk_class_size(bin));
 }
@@ -129,6 +130,7 @@ void hk_direct_free(struct hk_heap *h, struct hk_slab *s, void *p, struct hk_off
 	hk_slab_put(s, &one, where.caller);
 	hk_heap_count_out(h, -(int64_t)hk_slab_block_bytes(s));
 	hk_heap_relist_slab(h, s);
+	hk_heap_thin(h);
 	hk_lock_drop(&h->lock);
 	hk_heap_pass(h, 0);
 }

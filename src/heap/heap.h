@@ -89,6 +89,8 @@ struct hk_heap {
 	int64_t out_unsaid;      /* of them, not yet in hk_out [lock] */
 	int64_t flying_unsaid;   /* not yet in hk_flying [lock] */
 	int64_t held_unsaid;     /* not yet in hk_dirty: of the quarantine [lock] */
+	int64_t thin_from;       /* the most `out` since the last pass of hk_heap_thin [lock] */
+	uint8_t thin_bin;        /* the class at which that pass goes on; 0: it is over [lock] */
 	_Atomic uint64_t blocks_out; /* ever [lock writes, any reads] */
 
 	/* What senders look at, away from the lock's line, which the running thread writes to. */
@@ -168,6 +170,8 @@ struct hk_slab *hk_heap_find_slab(struct hk_heap *h, unsigned bin);
 void hk_heap_retire_slab(struct hk_heap *h, struct hk_slab *s);
 /* Idle slabs and warm units go to the pool; returns their bytes. */
 size_t hk_heap_shed(struct hk_heap *h);
+/* After frees: in lean memory, gives back pages of slabs whose blocks have become few. */
+void hk_heap_thin(struct hk_heap *h);
 void hk_heap_count_out(struct hk_heap *h, int64_t bytes);
 void hk_heap_count_flying(struct hk_heap *h, int64_t bytes);
 void hk_heap_count_held(struct hk_heap *h, int64_t bytes);

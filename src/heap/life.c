@@ -214,6 +214,7 @@ size_t hk_mail_help(struct hk_heap *owner)
 	HK_TELE(heap, help, 1);
 	hk_heap_thaw(owner);
 	hk_mail_drain(owner);
+	hk_heap_thin(owner);
 	bytes = hk_heap_shed(owner);
 	if (atomic_load_explicit(&owner->state, memory_order_relaxed) == HK_HEAP_PARKED) {
 		hk_heap_publish_parked(owner);

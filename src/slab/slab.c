@@ -34,6 +34,7 @@ struct hk_slab *hk_slab_make(unsigned bin, uint32_t owner, hk_unit unit, bool ze
 	s->capacity = class->capacity;
 	s->bin = (uint8_t)bin;
 	s->units = class->units;
+	s->thinned = UINT16_MAX;
 	s->flags = zero ? HK_SLAB_ZERO : 0;
 	atomic_store_explicit(&s->remote, 0, memory_order_relaxed);
 	s->mail_next = NULL;

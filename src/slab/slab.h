@@ -35,6 +35,7 @@ struct hk_slab {
 	uint8_t bin, units;                /* [const] */
 	uint8_t back;           /* in each unit's record: distance to the first unit's [const] */
 	uint8_t flags;          /* HK_SLAB_… [heap] */
+	uint16_t thinned;       /* `used`, when hk_heap_thin gave back its pages [heap] */
 	_Atomic uint32_t owner; /* heap id [release under both heaps' locks, any acquire] */
 	alignas(64) _Atomic uint64_t remote; /* see remote.h [any rel/acq] */
 	struct hk_slab *mail_next;           /* [holder of the token] */
