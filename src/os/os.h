@@ -35,6 +35,8 @@ void *hk_os_move(void *addr, size_t bytes);
 bool hk_os_purge(void *addr, size_t bytes);
 /* Tells the kernel that it may take the pages when it wants (MADV_FREE). Contents are undefined. */
 bool hk_os_purge_lazily(void *addr, size_t bytes);
+/* No huge pages there, whatever the system is set to: few of them will be touched. May be refused. */
+void hk_os_keep_small(void *addr, size_t bytes);
 /* Faults the pages in, without changing them. */
 bool hk_os_populate(void *addr, size_t bytes);
 

@@ -316,6 +316,8 @@ bool hk_os_purge_lazily(void *addr, size_t bytes)
 	return done;
 }
 
+void hk_os_keep_small(void *addr, size_t bytes) { advise(addr, bytes, MADV_NOHUGEPAGE, OTHER); }
+
 bool hk_os_populate(void *addr, size_t bytes)
 {
 	return advise(addr, bytes, MADV_POPULATE_WRITE, POPULATE);
