@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab import (allocators, bench, cli, counts, latency, machine, memory, mimalloc_bench, places,
-                 scenarios,
-                 real_programs, results, rounds, runs, suite, workloads)
+                 real_programs, results, rounds, runs, scenarios, suite, workloads)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ["--workload", "random_mixed", "--ops", "20000", "--allocators", "glibc,hakmem"]
