@@ -19,6 +19,7 @@ tcmalloc and tbb are measured where they are installed.
     hakmem bench --preload snmalloc=/path/to/libsnmallocshim.so --workload larson
     hakmem bench --preload tcmalloc-google=/path/to.so,GLIBC_TUNABLES=glibc.pthread.rseq=0
     hakmem bench --programs --allocators glibc,hakmem
+    hakmem bench --memory --profiles --scenario 'equal 256 1000 13'
     hakmem bench --suite mimalloc-bench --from /path/to/mimalloc-bench"""
 
 # Mode: (module, repetitions unless -n says otherwise, what it does)
@@ -26,7 +27,8 @@ MODES = {
     "syscalls": ("counts", 1, "mmap, munmap and madvise calls, seen by strace, and by hakmem"),
     "instructions": ("instructions", 1, "instructions an operation, by callgrind"),
     "scaling": ("scaling", 3, "writes to memory that threads share, counted by the observe build"),
-    "memory": ("memory", 3, "resident memory over time, of the phase-shift workload"),
+    "memory": ("memory", 3, "resident memory: over time, of the phase-shift workload, and what "
+                            "stays in the scenarios of bench_retain"),
     "latency": ("latency", 5, "times of single calls of malloc and free"),
     "programs": ("real_programs", 5, "gcc, python3, redis, sqlite3, node and postgres"),
 }
@@ -46,6 +48,7 @@ class Plan(NamedTuple):
     resume: Path
     suite_from: Path
     names: list  # of --workload
+    scenarios: list = None  # of --scenario
 
 
 def positive(text):
@@ -61,6 +64,9 @@ def make_parser():
                         help="sets of parameters (default quick)")
     parser.add_argument("--workload", "--program", action="append", metavar="NAME", dest="names",
                         help="only this one (of a suite: program); may be repeated")
+    parser.add_argument("--scenario", action="append", metavar="'NAME [NUMBER]…'",
+                        dest="scenarios", help="with --memory: only this scenario, with these "
+                                               "numbers; may be repeated")
     parser.add_argument("-n", type=positive, dest="repetitions", metavar="N",
                         help="repetitions (default 7)")
     parser.add_argument("--ops", type=positive, metavar="N",
@@ -101,6 +107,8 @@ def parse(argv):
         args.resume, args.out = resume, None
     if bool(args.suite) != bool(args.suite_from):
         cli.fail("--suite NAME and --from DIR belong together")
+    if args.scenarios and args.mode != "memory":
+        cli.fail("--scenario belongs to --memory")
     return args
 
 
@@ -111,7 +119,7 @@ def make_plan(args, repetitions):
     if args.mode != "programs" and not args.suite:
         rows = workloads.choose(args.set, args.names, args.touch)
     return Plan(chosen, rows, args.repetitions or repetitions, args.ops, runs.pick_cpu(), args.set,
-                args.out, args.resume, args.suite_from, args.names)
+                args.out, args.resume, args.suite_from, args.names, args.scenarios)
 
 
 def report(folder):

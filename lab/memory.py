@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: the hakmem authors
-"""hakmem bench --memory: resident memory over time, of a program whose sizes shift.
+"""hakmem bench --memory: resident memory over time, of a program whose sizes shift, and what stays
+in the scenarios of lab.scenarios.
 
-Every 10 ms from /proc/PID/statm, under each allocator in turn.
+Over time: every 10 ms from /proc/PID/statm, under each allocator in turn.
 """
 
 import os
 import time
 
-from lab import cli, places, rounds, runs, workloads
+from lab import cli, places, rounds, runs, scenarios, workloads
 
 COLUMNS = "workload,arguments,allocator,repetition,time_s,rss_kib".split(",")
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
@@ -57,8 +58,18 @@ def rows_to_watch(plan):
 
 
 def main(plan):
-    rows = rows_to_watch(plan)
+    """Over time alone with --workload, the scenarios alone with --scenario, or both."""
     folder = rounds.directory("memory", plan.out)
+    whole = True
+    if plan.names or not plan.scenarios:
+        whole = over_time(plan, folder)
+    if plan.scenarios or not plan.names:
+        whole = scenarios.main(plan, folder) and whole
+    return folder, 0 if whole else 1
+
+
+def over_time(plan, folder):
+    rows = rows_to_watch(plan)
     runs_of = [x for x in rounds.order(rows, plan.allocators, plan.repetitions) if x[0] >= 0]
     progress = cli.Progress(len(runs_of))
     peaks, means, whole = {}, {}, True
@@ -83,7 +94,7 @@ def main(plan):
     progress.clear()
     table(plan, rows, peaks, means)
     print(f"\nEvery sample: {places.shown(folder / 'memory.csv')}")
-    return folder, 0 if whole else 1
+    return whole
 
 
 def table(plan, rows, peaks, means):

@@ -25,6 +25,8 @@ KINDS = {
     "instructions": ("workload arguments allocator", "ops instructions per_op"),
     "scaling": ("workload arguments", f"threads ops ns_per_op atomics {' '.join(COUNTERS)}"),
     "memory": ("workload arguments allocator", "repetition time_s rss_kib"),
+    "retain": ("scenario arguments allocator status",
+               "repetition own_kib live_kib left_kib freed_kib rss_kib calls peak_kib"),
     "latency": ("workload arguments allocator operation", "repetition le_ns count"),
     "soak": ("process",
              "epoch time_s ops wall_s cpu_s ops_per_s ops_per_cpu_s rss_kib vmhwm_kib minor_faults "

@@ -49,6 +49,8 @@ def parts(sources):
 
     found = _suite(sources.get("suite", [])) or [("Speed", []), ("Memory", [])]
     found += of("memory", "Memory over time", sections.rss_table)
+    if sources.get("retain"):
+        found += of("retain", "What stays", sections.retain_table)
     found += of("syscalls", "System calls", more.syscalls_table)
     found += of("soak", "Stability", more.soak_table)
     found += of("latency", "Tail latency", sections.latency_table)

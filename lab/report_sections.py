@@ -272,6 +272,7 @@ def memory(context):
             ("table", row_by_row(rows, compare.PEAK, "Wins and losses in memory, row by row")),
             ("table", _memory_table(rows))]
     blocks += rss_over_time(context)
+    blocks += [("table", retain_table(context.sources.get("retain", [])))]
     blocks = [block for block in blocks if block[1]]
     return Section("memory", "Memory", blocks) if blocks else None
 
@@ -332,6 +333,37 @@ def rss_over_time(context):
         drawn.append(Lines(f"RSS over time, every repetition: {workload} {arguments}".strip(), x, y,
                            curves))
     return [("lines", drawn), ("table", rss_table(sources))] if drawn else []
+
+
+# ---- What stays ---------------------------------------------------------------------------------
+
+def _retained_figures(run, own):
+    """MiB at the end, peak over live, end over what is left: as lab.scenarios prints them."""
+    rest = max(run["rss_kib"] - own, 0)
+    return (rest / 1024, max(run["peak_kib"] - own, 0) / max(run["live_kib"], 1),
+            rest / run["left_kib"] if run["left_kib"] else None)
+
+
+def retain_table(sources):
+    lines = []
+    for (_, scenario, arguments), rows in grouped(sources, "scenario", "arguments").items():
+        runs = [row for row in rows if row["status"] == "ok" and row["rss_kib"] is not None]
+        own = min((run["own_kib"] for run in runs), default=0)
+        for name in compare.in_order({run["allocator"] for run in runs}):
+            mine = [run for run in runs if run["allocator"] == name]
+            rest, peak, left = zip(*(_retained_figures(run, own) for run in mine))
+            calls = [run["calls"] for run in mine if run["calls"] is not None]
+            lines.append([scenario, arguments, name, str(len(mine)), f"{median(rest):.1f}",
+                          f"{min(rest):.1f}–{max(rest):.1f}", f"{median(peak):.2f}",
+                          f"{median(left):.2f}" if None not in left else "",
+                          f"{median(calls):.0f}" if calls else ""])
+    head = [Head("scenario", "", True), Head("arguments", "", True), Head("allocator", "", True),
+            Head("n"), Head("at the end", "MiB"), Head("min–max", "MiB"), Head("peak", "× live"),
+            Head("at the end", "× left"), Head("system calls")]
+    return Table("What stays", head, lines, False,
+                 "Over the program's own: the least RSS before the first block, under any of the "
+                 "allocators. Medians of the repetitions. System calls: hakmem's, since before "
+                 "the first free.") if lines else None
 
 
 # ---- Scaling ------------------------------------------------------------------------------------

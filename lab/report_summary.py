@@ -19,6 +19,7 @@ MEANING = {
     "syscalls": "system calls",
     "instructions": "instructions",
     "memory": "RSS over time",
+    "retain": "what stays after the work",
     "latency": "latency",
     "soak": "soak",
     "ab": "A/B comparisons",

@@ -96,6 +96,19 @@ def memory(path):
     return write(path, "memory", made)
 
 
+def retain(path):
+    made = []
+    for name, calls in (("hakmem", 190), ("glibc", "")):
+        for repetition in range(3):
+            for scenario, left in (("equal", 0), ("scatter", 20000)):
+                made.append({"scenario": scenario, "arguments": "64", "allocator": name,
+                             "repetition": repetition, "status": "ok", "own_kib": 1024,
+                             "live_kib": 200000, "left_kib": left, "freed_kib": 31024,
+                             "rss_kib": round(1024 + 30000 * FACTORS[name]), "calls": calls,
+                             "peak_kib": 201024})
+    return write(path, "retain", made)
+
+
 def latency(path):
     made = []
     for name, scale in (("hakmem", 1), ("glibc", 1.3), ("mimalloc", 1.1)):

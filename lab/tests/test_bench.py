@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab import (allocators, bench, cli, counts, latency, machine, memory, mimalloc_bench, places,
-                 real_programs, results, rounds, runs, suite, workloads)
+                 real_programs, results, rounds, runs, scenarios, suite, workloads)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = ["--workload", "random_mixed", "--ops", "20000", "--allocators", "glibc,hakmem"]
@@ -398,6 +398,43 @@ def test_memory(hakmem, tmp_path):
     rows = results.read(tmp_path / "out/memory.csv").rows
     assert rows and all(int(r["rss_kib"]) > 0 for r in rows)
     assert max(int(r["rss_kib"]) for r in rows) > 1000
+
+
+def test_scenarios(hakmem, tmp_path):
+    done = hakmem("bench", "--memory", "-n", "2", "--allocators", "glibc,hakmem", "--scenario",
+                  "equal 16 1000 0", "--scenario", "shift 2 90 0", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    rows = results.read(tmp_path / "out/retain.csv").rows
+    assert len(rows) == 8 and {r["status"] for r in rows} == {"ok"}
+    assert not (tmp_path / "out/memory.csv").exists()
+    for row in rows:
+        own, live, left = (int(row[f"{name}_kib"]) for name in ("own", "live", "left"))
+        assert int(row["peak_kib"]) - own >= live * 0.98
+        assert (left == 0) == (row["scenario"] == "equal")
+        assert (row["calls"] == "") == (row["allocator"] == "glibc")
+    for title in ("MiB at the end", "peak / live", "end / left", "system calls"):
+        assert title in done.stdout
+
+
+@pytest.mark.parametrize("words, said", [
+    (("--memory", "--scenario", "nothing 1"), "there is no scenario 'nothing'"),
+    (("--scenario", "equal"), "--scenario belongs to --memory"),
+])  # fmt: skip
+def test_scenarios_that_are_none(hakmem, tmp_path, words, said):
+    done = hakmem("bench", *words, "--allocators", "glibc", "--out", tmp_path / "out")
+    assert done.returncode == 2 and said in done.stderr
+
+
+def test_scenario_figures():
+    run = {"own_kib": 2048, "rss_kib": 5120, "peak_kib": 6144, "live_kib": 2048, "left_kib": 1024}
+    assert scenarios.at_end(run, 1024) == 4
+    assert scenarios.blow_up(run, 2048) == 2
+    assert scenarios.over_left(run, 1024) == 4
+    assert scenarios.cell([1.0, 1.0, 1.04]) == "1.00"
+    assert scenarios.cell([1.0, 2.0, 3.0]) == "2.00 (1.00–3.00)"
+    one = scenarios.Scenario("equal")
+    found = {(one, "a"): [run], (one, "b"): [run | {"own_kib": 1000}]}
+    assert scenarios.own(one, ["a", "b"], found) == 1000
 
 
 def test_mean_over_time():

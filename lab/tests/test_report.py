@@ -349,6 +349,16 @@ def test_memory_over_time():
     assert report_sections.time_figures([(0, 10), (1, 30), (3, 0)]) == (30, (20 + 30) / 3, 0)
 
 
+def test_what_stays(tmp_path):
+    page = make_page(tmp_path, report_data.retain(tmp_path / "retain.csv"))
+    line = page.find("What stays", "equal", "hakmem")
+    assert line["at the end MiB"] == f"{30000 * 1.4 / 1024:.1f}"
+    assert (line["peak × live"], line["at the end × left"], line["system calls"]) == (
+        "1.00", "", "190")
+    line = page.find("What stays", "scatter", "glibc")
+    assert (line["at the end × left"], line["system calls"]) == ("1.50", "")
+
+
 def test_scaling_joins_the_rows_that_differ_in_threads_alone(whole):
     def row(workload, arguments, threads):
         return report_compare.Row(None, workload, arguments, threads)

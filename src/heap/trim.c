@@ -78,9 +78,9 @@ static void begin(struct hk_heap *h)
 {
 	uint64_t now = hk_os_now_ns();
 
-	h->crest = h->out;
 	if (h->trimmed_at > now)
-		return;
+		return; /* regretted: the fall is looked at again then */
+	h->crest = h->out;
 	h->trimmed_at = now;
 	h->trimmed = h->reopened = 0;
 	h->trim_bin = HK_BINS - 1;

@@ -33,8 +33,11 @@ void *hk_os_move(void *addr, size_t bytes);
 /* Gives the pages back; they read as zero afterwards. false: refused (locked memory), and the contents
  * may be as before. Without madvise, or where it is ignored, the mapping is replaced by a new one. */
 bool hk_os_purge(void *addr, size_t bytes);
-/* Tells the kernel that it may take the pages when it wants (MADV_FREE). Contents are undefined. */
+/* Tells the kernel that it may take the pages when it wants (MADV_FREE); a purge where it has no such
+ * thing. Contents are undefined. */
 bool hk_os_purge_lazily(void *addr, size_t bytes);
+/* No huge pages there, whatever the system is set to: few of them will be touched. May be refused. */
+void hk_os_keep_small(void *addr, size_t bytes);
 /* Faults the pages in, without changing them. */
 bool hk_os_populate(void *addr, size_t bytes);
 /* Writes a zero to `touch`, in [addr, addr + bytes), where a huge page may come in now, and only now: later

@@ -309,12 +309,13 @@ bool hk_os_purge(void *addr, size_t bytes)
 
 bool hk_os_purge_lazily(void *addr, size_t bytes)
 {
-	bool done = advise(addr, bytes, MADV_FREE, PURGE);
-
-	if (done)
-		count(PURGED_BYTES, bytes);
-	return done;
+	if (!advise(addr, bytes, MADV_FREE, PURGE))
+		return hk_os_purge(addr, bytes); /* kernels before 4.5 */
+	count(PURGED_BYTES, bytes);
+	return true;
 }
+
+void hk_os_keep_small(void *addr, size_t bytes) { advise(addr, bytes, MADV_NOHUGEPAGE, OTHER); }
 
 bool hk_os_populate(void *addr, size_t bytes)
 {

@@ -113,6 +113,17 @@ static bool choose_base(void)
 	return true;
 }
 
+/* With THP=always, the first word that is written would fault in 2 MiB of a table of which a small program
+ * needs a page. The tables are neighbours; what lies between them may as well have small pages. */
+static void keep_tables_small(void)
+{
+	uintptr_t map = (uintptr_t)hk_page_map, table = (uintptr_t)hk_ss_table;
+	uintptr_t start = hk_align_up(hk_min(map, table), hk_os_page());
+	uintptr_t end = hk_max(map + sizeof(hk_page_map), table + sizeof(hk_ss_table));
+
+	hk_os_keep_small((void *)start, hk_align_down(end, hk_os_page()) - start);
+}
+
 static bool have_records(hk_unit first, uint32_t units)
 {
 	for (hk_unit ss = first / HK_SS_UNITS; ss <= (first + units - 1) / HK_SS_UNITS; ss++) {
@@ -245,8 +256,11 @@ static bool grow_first(uint32_t units, uint32_t ahead, hk_unit *first, uint32_t 
 {
 	hk_unit next;
 
-	if (hk_arena_base == 0 && !choose_base())
-		return false;
+	if (hk_arena_base == 0) {
+		if (!choose_base())
+			return false;
+		keep_tables_small();
+	}
 	next = arena.next;
 	for (uint32_t skip = 1; skip <= MAX_SKIPS; skip++) {
 		uint32_t want;

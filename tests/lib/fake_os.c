@@ -345,6 +345,12 @@ bool hk_os_purge_lazily(void *addr, size_t bytes)
 	return done;
 }
 
+void hk_os_keep_small(void *addr, size_t bytes)
+{
+	(void)addr;
+	(void)bytes;
+}
+
 bool hk_os_populate(void *addr, size_t bytes)
 {
 	volatile char *p = addr;

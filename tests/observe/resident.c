@@ -415,8 +415,56 @@ static void classes_add_up(void)
 	clear();
 }
 
+/* ---- HAKMEM_PROFILE=hardened: no bins, canaries, quarantine ---- */
+
+static void hardened_blocks(void)
+{
+	struct hak_stats s;
+
+	held_fill(120 * T_MiB, 16, 2000);
+	s = agree("hardened, all live");
+	live_is(&s, held_usable());
+	held_fill(130 * T_MiB, 16, 60000);
+	agree("hardened, of all sizes");
+	held_free(50);
+	s = agree("hardened, half freed at random");
+	live_is(&s, held_usable());
+	t_check(s.quarantine > 0 && s.free_blocks > 20 * T_MiB);
+	hak_trim();
+	agree("hardened, and trimmed");
+	held_fill(60 * T_MiB, 16, 60000);
+	agree("hardened, and filled again");
+	held_free(90);
+	held_fill(70 * T_MiB, 16, 2000);
+	held_free(50);
+	agree("hardened, and other sizes");
+	held_free(100);
+	hak_trim();
+}
+
+static void hardened_threads(void)
+{
+	held_start_threads();
+	agree("hardened, eight threads");
+	held_end_threads();
+	agree("hardened, eight dead threads");
+	held_by_free();
+}
+
+static bool is_hardened(void)
+{
+	char text[32];
+
+	t_need(hak_option_get("PROFILE", text, sizeof(text)) > 0);
+	return strcmp(text, "hardened") == 0;
+}
+
 int main(int argc, char **argv)
 {
+	static const struct t_case hardened[] = {
+		T_CASE(hardened_blocks),
+		T_CASE(hardened_threads),
+	};
 	/* ahead: first, as only memory that is new is faulted in */
 	static const struct t_case cases[] = {
 		T_CASE(ahead),  T_CASE(small_blocks), T_CASE(blocks_with_tails),
@@ -424,5 +472,7 @@ int main(int argc, char **argv)
 		T_CASE(lazily), T_CASE(threads),      T_CASE(classes_add_up),
 	};
 
+	if (is_hardened())
+		return t_main(argc, argv, hardened, T_COUNT(hardened));
 	return t_main(argc, argv, cases, T_COUNT(cases));
 }

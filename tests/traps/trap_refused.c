@@ -131,6 +131,21 @@ static void no_madvise(void)
 	in_child(goes_back, (struct sandbox_rule){ .number = SYS_madvise }, EPERM);
 }
 
+static void goes_back_lazily(void *arg)
+{
+	t_need(T_OPTION_SET("SS_MEM_LEAN", "1") == 0);
+	t_need(T_OPTION_SET("SS_MEM_LEAN_DECOMMIT", "FREE") == 0);
+	goes_back(arg);
+}
+
+/* A kernel that knows no MADV_FREE: pages go back the other way. */
+static void no_lazy_purge(void)
+{
+	static const struct sandbox_rule rule = { SYS_madvise, 2, MADV_FREE };
+
+	in_child(goes_back_lazily, rule, EINVAL);
+}
+
 /* Where in its slab each of some blocks lies: a random order, which differs from process to process. */
 static void order_of(struct refusal *r, int out)
 {
@@ -185,8 +200,8 @@ static void no_random_numbers(void)
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
-		T_CASE(any_call),   T_CASE(no_place_is_free),  T_CASE(any_call_hardened),
-		T_CASE(no_madvise), T_CASE(no_random_numbers),
+		T_CASE(any_call),   T_CASE(no_place_is_free), T_CASE(any_call_hardened),
+		T_CASE(no_madvise), T_CASE(no_lazy_purge),    T_CASE(no_random_numbers),
 	};
 
 	self = argv[0];

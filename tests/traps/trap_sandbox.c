@@ -100,6 +100,7 @@ static const char *profile;
 static void all_kinds_in_profile(void)
 {
 	t_need(T_OPTION_SET("PROFILE", profile) == 0);
+	t_need(T_OPTION_SET("CONTAINER", "0") == 0); /* its files are another list's */
 	all_kinds();
 }
 
