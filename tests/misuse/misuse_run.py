@@ -159,6 +159,9 @@ HARDENED = [
     ("hard_usable_freed", [FREED.replace("free", "malloc_usable_size", 1)], {"size": 1000}),
     ("hard_never_out", [FREED, INVALID], {}),
     ("hard_sized_64_as_73", [SIZED], {"size": 64, "not": 73}),
+    *((f"hard_sized_{how}_{name}", [line.replace("free", "free_sized", 1)], {"size": size})
+      for name, size in TWICE.items() for how, line in
+      (("twice", FREED), ("inside", INSIDE), ("behind", BEHIND))),
     ("hard_heap_twice_span", [FREED], {"size": 8 << 20}),
     ("hard_write_16_*", WRITTEN, {"size": 24, "late": True}),
     *((f"hard_write_{name}_*", WRITTEN, {"size": TWICE[name], "late": True})
