@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "heap/heap.h"
 #include "observe/dump.h"
+#include "os/lock.h"
 #include "os/thread.h"
 #include "slab/harden.h"
 #include "superslab/tick.h"
@@ -13,7 +14,10 @@
 const struct hk_libc *hk_libc HK_NEAR;
 _Atomic int hk_mode_now HK_NEAR;
 
-void hk_mode_choose(void)
+/* Of threads that set options at a time, the last to choose has seen what all of them have set. */
+static struct hk_lock choosing HK_NEAR = HK_LOCK_INIT(HK_RANK_MODE);
+
+static void choose(void)
 {
 	enum hk_mode mode = HK_MODE_NORMAL;
 
@@ -33,6 +37,13 @@ void hk_mode_choose(void)
 		hk_harden_init();
 	atomic_store_explicit(&hk_mode_now, mode, memory_order_relaxed);
 	hk_heap_starve(mode != HK_MODE_NORMAL);
+}
+
+void hk_mode_choose(void)
+{
+	hk_lock_take(&choosing);
+	choose();
+	hk_lock_drop(&choosing);
 }
 
 /* The thread of HAKMEM_BACKGROUND=1 is there. */
@@ -77,6 +88,7 @@ void hk_init(char *const *environment)
 
 void hk_fork_prepare(void)
 {
+	hk_lock_take(&choosing);
 	hk_heap_lock_all();
 	hk_limit_lock();
 }
@@ -85,12 +97,14 @@ void hk_fork_parent(void)
 {
 	hk_limit_unlock();
 	hk_heap_unlock_all();
+	hk_lock_drop(&choosing);
 }
 
 void hk_fork_child(void)
 {
 	hk_limit_reset();
 	hk_heap_reset_all();
+	hk_lock_reset(&choosing);
 	/* the child has only the thread that forked; making one here is not safe */
 	atomic_store_explicit(&has_background, false, memory_order_relaxed);
 }

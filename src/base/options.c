@@ -98,6 +98,7 @@ _Atomic uint64_t hk_option_values[HK_OPTIONS] = {
 #undef HK_OPTION
 #undef HK_OPTION_WORDS
 #undef HK_OPTION_LEGACY
+static _Atomic uint64_t by_hand[HK_OPTIONS]; /* where the source is not the profile */
 static _Atomic uint8_t sources[HK_OPTIONS];
 static _Atomic bool squeezed; /* lean, whatever SS_MEM_LEAN says */
 static char text_pool[TEXT_POOL_BYTES];
@@ -112,7 +113,7 @@ const char *hk_option_text(enum hk_option_id id)
 
 static enum hk_option_source source_of(enum hk_option_id id)
 {
-	return atomic_load_explicit(&sources[id], memory_order_relaxed);
+	return atomic_load_explicit(&sources[id], memory_order_acquire);
 }
 
 struct hk_option_info hk_option_describe(enum hk_option_id id)
@@ -122,30 +123,35 @@ struct hk_option_info hk_option_describe(enum hk_option_id id)
 
 static void put_value(enum hk_option_id id, uint64_t value, enum hk_option_source source)
 {
-	atomic_store_explicit(&hk_option_values[id], value, memory_order_relaxed);
-	atomic_store_explicit(&sources[id], (uint8_t)source, memory_order_relaxed);
+	atomic_store_explicit(&by_hand[id], value, memory_order_relaxed);
+	atomic_store_explicit(&sources[id], (uint8_t)source, memory_order_release);
+}
+
+static uint64_t value_for(enum hk_option_id id, uint64_t profile)
+{
+	if (source_of(id) != HK_FROM_PROFILE)
+		return atomic_load_explicit(&by_hand[id], memory_order_relaxed);
+	return rows[id].kind == TEXT ? 0 : rows[id].columns[profile].number;
 }
 
 static void apply_once(void)
 {
-	uint64_t profile = hk_option(HK_OPT_PROFILE);
-	uint64_t lean = hk_option(HK_OPT_SS_MEM_LEAN);
+	uint64_t profile = value_for(HK_OPT_PROFILE, HK_BALANCED);
+	uint64_t lean = value_for(HK_OPT_SS_MEM_LEAN, profile);
 
-	if (source_of(HK_OPT_SS_MEM_LEAN) == HK_FROM_PROFILE)
-		lean = rows[HK_OPT_SS_MEM_LEAN].columns[profile].number;
 	lean |= atomic_load_explicit(&squeezed, memory_order_relaxed);
 	for (enum hk_option_id id = 0; id < HK_OPTIONS; id++) {
 		uint64_t column = lean && id != HK_OPT_SS_MEM_LEAN ? HK_LEAN : profile;
 
-		if (id == HK_OPT_PROFILE || source_of(id) != HK_FROM_PROFILE)
-			continue;
-		put_value(id, rows[id].kind == TEXT ? 0 : rows[id].columns[column].number,
-			  HK_FROM_PROFILE);
+		atomic_store_explicit(&hk_option_values[id],
+				      id == HK_OPT_PROFILE ? profile : value_for(id, column),
+				      memory_order_relaxed);
 	}
 }
 
-/* Gives every value that was not set by hand the one of the profile in force; lean memory overrules
- * the profile. Where another thread does the same, the last to begin decides: the first does it again. */
+/* Gives every value the one that was set by hand, or that of the profile in force; lean memory overrules
+ * the profile. Where another thread does the same, the last to begin decides: the first does it again.
+ * To ask for that is an addition of nothing, which no store of the round before can come after. */
 static void apply_profile(void)
 {
 	static _Atomic uint32_t rounds;
@@ -154,7 +160,7 @@ static void apply_profile(void)
 	do {
 		mine = atomic_fetch_add(&rounds, 1) + 1;
 		apply_once();
-	} while (atomic_load(&rounds) != mine);
+	} while (atomic_fetch_add(&rounds, 0) != mine);
 }
 
 void hk_options_squeeze(bool on)

@@ -39,9 +39,9 @@ static _Thread_local const struct hk_lock *own;
 static enum hk_tele_row row_of(const struct hk_lock *l)
 {
 	static const uint8_t rows[HK_RANKS] = {
-		[HK_RANK_REGISTRY] = HK_TELE_lock_table, [HK_RANK_HEAP] = HK_TELE_lock_other_heap,
-		[HK_RANK_POOL] = HK_TELE_lock_pool,      [HK_RANK_HUGE] = HK_TELE_lock_huge,
-		[HK_RANK_META] = HK_TELE_lock_meta,
+		[HK_RANK_MODE] = HK_TELE_lock_table,      [HK_RANK_REGISTRY] = HK_TELE_lock_table,
+		[HK_RANK_HEAP] = HK_TELE_lock_other_heap, [HK_RANK_POOL] = HK_TELE_lock_pool,
+		[HK_RANK_HUGE] = HK_TELE_lock_huge,       [HK_RANK_META] = HK_TELE_lock_meta,
 	};
 
 	return l == own ? HK_TELE_lock_own_heap : (enum hk_tele_row)rows[l->rank];

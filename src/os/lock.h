@@ -15,6 +15,7 @@
 
 enum hk_rank {
 	HK_RANK_NONE,
+	HK_RANK_MODE,
 	HK_RANK_REGISTRY,
 	HK_RANK_HEAP,
 	HK_RANK_POOL,

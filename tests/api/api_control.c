@@ -2,6 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 /* hak_trim, hak_stats_get, hak_option_*, hak_version. */
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -331,6 +332,62 @@ static void option_each(void)
 	t_check(seen.by_program >= 1);
 }
 
+/* ---- By two threads at once ---- */
+
+static _Atomic unsigned begun, ended;
+
+static const char *wrap_in(unsigned round) { return round & 1 ? "0" : "1"; }
+static const char *profile_in(unsigned round) { return round & 2 ? "hardened" : "lean"; }
+
+static void *set_profiles(void *arg)
+{
+	unsigned rounds = *(unsigned *)arg;
+
+	for (unsigned i = 1; i <= rounds; i++) {
+		for (unsigned spins = 0; atomic_load(&begun) < i; spins++)
+			if (spins > 10000)
+				sched_yield();
+		t_equal(hak_option_set("PROFILE", profile_in(i)), 0);
+		atomic_store(&ended, i);
+	}
+	return NULL;
+}
+
+/* Which mode new blocks come from, by their sizes. */
+static const char *mode_by_blocks(void)
+{
+	void *p = hak_malloc(128);
+	size_t usable = hak_malloc_usable_size(p);
+
+	hak_free(p);
+	return usable >= 64 * T_KiB ? "spans" : usable % 16 == 8 ? "hardened" : "normal";
+}
+
+static void set_by_two_threads(void)
+{
+	unsigned rounds = (unsigned)t_scale(1000, 100);
+	pthread_t other = t_thread(set_profiles, &rounds);
+	uint64_t seed = 1;
+	char value[8];
+
+	for (unsigned i = 1; i <= rounds; i++) {
+		const char *want = i & 2 ? "hardened" : i & 1 ? "spans" : "normal";
+
+		atomic_store(&begun, i);
+		for (volatile uint64_t n = t_below(&seed, 400); n > 0; n--)
+			; /* every part of the one beside every part of the other */
+		t_equal(hak_option_set("WRAP_TINY", wrap_in(i)), 0);
+		while (atomic_load(&ended) < i)
+			sched_yield();
+		t_need(hak_option_get("WRAP_TINY", value, sizeof(value)) == 1);
+		t_check_at(strcmp(value, wrap_in(i)) == 0, i);
+		t_check_at(strcmp(mode_by_blocks(), want) == 0, i);
+	}
+	t_join(other);
+	t_equal(hak_option_set("PROFILE", "balanced"), 0);
+	t_equal(hak_option_set("WRAP_TINY", "1"), 0);
+}
+
 static void version(void)
 {
 	char text[32];
@@ -356,6 +413,7 @@ int main(int argc, char **argv)
 		T_CASE(option_get_cuts),
 		T_CASE(option_each),
 		T_CASE(profile_sets_the_rest),
+		T_CASE(set_by_two_threads),
 	};
 
 	return t_main(argc, argv, cases, T_COUNT(cases));

@@ -164,6 +164,37 @@ static void hard_never_out(void)
 
 static void hard_sized_64_as_73(void) { mistake_free_sized(block(64), 73); }
 
+static void *free_by_size(void *p)
+{
+	mistake_free_sized(p, T_USABLE(p));
+	return NULL;
+}
+
+/* free_sized looks at all that free does, and by another thread. */
+#define SIZED(name, size)                                                                          \
+	static void hard_sized_twice_##name(void)                                                  \
+	{                                                                                          \
+		char *p = block(size);                                                             \
+                                                                                                   \
+		mistake_free_sized(p, size);                                                       \
+		mistake_free_sized(p, size);                                                       \
+	}                                                                                          \
+	static void hard_sized_inside_##name(void) { mistake_free_sized(block(size) + 16, 48); }   \
+	static void hard_sized_behind_##name(void)                                                 \
+	{                                                                                          \
+		char *p = block(size);                                                             \
+                                                                                                   \
+		damage_behind(p);                                                                  \
+		t_join(t_thread(free_by_size, p));                                                 \
+	}
+SIZED(64, 64)
+SIZED(20k, 20000)
+SIZED(span, LARGE)
+SIZED(huge, HUGE)
+#define SIZED_CASES(name)                                                                          \
+	T_CASE(hard_sized_twice_##name), T_CASE(hard_sized_inside_##name),                         \
+		T_CASE(hard_sized_behind_##name)
+
 static _Atomic unsigned ready;
 
 static void *free_at_once(void *arg)
@@ -298,6 +329,10 @@ const struct t_case misuse_hardened_cases[] = {
 	T_CASE(hard_usable_freed),
 	T_CASE(hard_never_out),
 	T_CASE(hard_sized_64_as_73),
+	SIZED_CASES(64),
+	SIZED_CASES(20k),
+	SIZED_CASES(span),
+	SIZED_CASES(huge),
 	T_CASE(hard_race_64),
 	T_CASE(hard_race_20k),
 	T_CASE(hard_race_span),

@@ -4,9 +4,10 @@
 """Runs each case of misuse_cases and compares its last words: SIGABRT, exactly one line on stderr,
 the line of the table below, and an offset that lies in the function that made the mistake.
 
---hardened: with HAKMEM_PROFILE=hardened, and by the table HARDENED; else the cases hard_* are left out.
+--profile: with that HAKMEM_PROFILE. hardened goes by the table HARDENED; for others the cases hard_*
+are left out.
 
-misuse_run.py [--hardened] [--nm NM] [--preload LIB] [--emulator "qemu …"] program [case …]"""
+misuse_run.py [--profile NAME] [--nm NM] [--preload LIB] [--emulator "qemu …"] program [case …]"""
 import argparse
 import concurrent.futures
 import fnmatch
@@ -158,6 +159,9 @@ HARDENED = [
     ("hard_usable_freed", [FREED.replace("free", "malloc_usable_size", 1)], {"size": 1000}),
     ("hard_never_out", [FREED, INVALID], {}),
     ("hard_sized_64_as_73", [SIZED], {"size": 64, "not": 73}),
+    *((f"hard_sized_{how}_{name}", [line.replace("free", "free_sized", 1)], {"size": size})
+      for name, size in TWICE.items() for how, line in
+      (("twice", FREED), ("inside", INSIDE), ("behind", BEHIND))),
     ("hard_heap_twice_span", [FREED], {"size": 8 << 20}),
     ("hard_write_16_*", WRITTEN, {"size": 24, "late": True}),
     *((f"hard_write_{name}_*", WRITTEN, {"size": TWICE[name], "late": True})
@@ -257,7 +261,7 @@ def main():
     parser.add_argument("--nm", default="nm")
     parser.add_argument("--preload")
     parser.add_argument("--emulator", default="")
-    parser.add_argument("--hardened", action="store_true")
+    parser.add_argument("--profile")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("program")
     parser.add_argument("case", nargs="*")
@@ -268,9 +272,9 @@ def main():
     listed = subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout.split()
     if args.preload:
         env["LD_PRELOAD"] = args.preload
-    if args.hardened:
-        env["HAKMEM_PROFILE"] = "hardened"
-    else:
+    if args.profile:
+        env["HAKMEM_PROFILE"] = args.profile
+    if args.profile != "hardened":
         listed = [case for case in listed if not case.startswith("hard_")]
     symbols = Symbols(args.nm, args.program)
 
@@ -281,7 +285,7 @@ def main():
             return case, "still running after a minute"
         if args.verbose:
             print(case, done.returncode, done.stderr.decode(errors="replace").strip())
-        return case, judge(case, done, symbols, args.hardened)
+        return case, judge(case, done, symbols, args.profile == "hardened")
 
     failed = 0
     cases = args.case or listed

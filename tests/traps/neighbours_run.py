@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: the hakmem authors
 """Other people's tools on a program that is linked with libhakmem.so, or preloads it: valgrind, gdb,
-perf, strace, sanitizers, core dumps. One tool a call; exit status 77 where it is not there, or may not
+perf, strace, rr, sanitizers, core dumps. One tool a call; exit status 77 where it is not there, or may not
 work."""
 
 import argparse
@@ -113,6 +113,19 @@ def test_perf(args):
     named = [line for line in ours if re.search(r"\b(malloc|free|hk_\w+|hak_\w+)\b.*\(", line)]
     print(f"{len(ours)} samples in the library, {len(named)} with a name")
     need(len(ours) > 20 and len(named) >= 0.95 * len(ours), "samples without names", output)
+
+
+def test_rr(args):
+    """A recorded run is replayed, to the same end."""
+    tool("rr")
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace"
+        status, output = run("rr", "record", "-o", trace, args.program, "work")
+        if "performance counter" in output or "perf_event" in output or "not permitted" in output:
+            skip(f"rr has no counters here: {output.strip()[-200:]}")
+        need(status == 0, "the program does not end as without rr", output)
+        status, output = run("rr", "replay", "-a", trace)
+        need(status == 0, "the recorded run cannot be replayed", output)
 
 
 def test_strace(args):

@@ -21,6 +21,7 @@ static const int file[] = { SYS_openat, SYS_write, SYS_close, SYS_getpid };
 static const int last_words[] = { SYS_write,  SYS_gettid,         SYS_getpid,
 				  SYS_tgkill, SYS_rt_sigprocmask, SYS_rt_sigaction };
 static const int background[] = { SYS_nanosleep };
+static const int container[] = { SYS_openat, SYS_read, SYS_close };
 /* The programs' own: to end, and what the C library does for a thread. */
 static const int ends[] = { SYS_exit_group };
 static const int threads[] = {
@@ -112,6 +113,54 @@ static void core_list(void)
 		profile = profiles[i];
 		in_child(all_kinds_in_profile, 0);
 	}
+}
+
+/* 100 MiB more, over more than a second: when it is time to look at the container. */
+static void grow(void)
+{
+	static void *piece[100];
+
+	for (unsigned i = 0; i < T_COUNT(piece); i++) {
+		piece[i] = T_MALLOC(T_MiB);
+		t_need(piece[i] != NULL);
+		T_FREE(T_MALLOC(6 * T_MiB)); /* hakmem looks at the clock */
+		if (i == 90)
+			syscall(SYS_nanosleep, &(struct timespec){ 1, 200000000 }, NULL);
+	}
+	for (unsigned i = 0; i < T_COUNT(piece); i++)
+		T_FREE(piece[i]);
+}
+
+static void large_alone(void)
+{
+	ALLOW(background); /* for the test's own sleep */
+	enter();
+	grow();
+}
+
+static void large_in_container(void)
+{
+	t_need(T_OPTION_SET("CONTAINER", "1") == 0);
+	ALLOW(background);
+	ALLOW(container);
+	enter();
+	grow();
+}
+
+static void large_without_its_list(void)
+{
+	t_need(T_OPTION_SET("CONTAINER", "1") == 0);
+	ALLOW(background);
+	enter();
+	grow();
+}
+
+static void container_list(void)
+{
+	in_child(large_alone, 0);
+	in_child(large_in_container, 0);
+	if (getenv("SANDBOX_TRAP") == NULL)
+		in_child(large_without_its_list, SIGSYS);
 }
 
 static void one_call_less(void)
@@ -284,6 +333,7 @@ int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
 		T_CASE(core_list),
+		T_CASE(container_list),
 		T_CASE(filters_kill),
 		T_CASE(threads_come_and_go),
 		T_CASE(forks_in_the_sandbox),
@@ -298,5 +348,7 @@ int main(int argc, char **argv)
 	self = argv[0];
 	if (argc > 1 && strncmp(argv[1], "to_", 3) == 0)
 		return end_by_exit(argv[1]);
+	/* has a list of its own: container_list */
+	t_need(T_OPTION_SET("CONTAINER", "0") == 0);
 	return t_main(argc, argv, cases, T_COUNT(cases));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
-/* A setuid program, run by nobody: no HAKMEM_ variable has an effect, nor a word on stderr. The same
- * program without the bit obeys them. A copy of itself, linked with the library; needs root. */
+/* A setuid program, run by nobody: no HAKMEM_ variable has an effect, nor a word on stderr; each option of
+ * the table is tried. The same program without the bit obeys them all. A copy of itself, linked with the library; needs root. */
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
@@ -21,14 +21,75 @@
 static char folder[] = "/tmp/trap_secure.XXXXXX";
 static char copy[64], stats[64];
 
-/* In the copy: which profile is in force? */
+/* A value for every option that is not the default one, from the table itself. */
+enum kind { BOOL, NUM, BYTES, ENUM, TEXT };
+static const struct {
+	const char *name, *usual;
+	enum kind kind;
+	long most;
+} options[] = {
+#define HK_OPTION(name, kind, min, max, speed, balanced, lean, hardened, sentence)                 \
+	{ #name, #balanced, kind, max },
+#define HK_OPTION_WORDS(...)
+#define HK_OPTION_LEGACY(name)
+#include "base/options.def"
+#undef HK_OPTION
+#undef HK_OPTION_WORDS
+#undef HK_OPTION_LEGACY
+};
+
+static const char *word_for(const char *name)
+{
+	static const char *const words[][2] = { { "PROFILE", "lean" },
+						{ "SS_MEM_LEAN_DECOMMIT", "OFF" },
+						{ "SS_PREFAULT", "TOUCH" },
+						{ "STATS", stats },
+						{ "STATS_SIGNAL", "USR1" } };
+
+	for (unsigned i = 0; i < T_COUNT(words); i++)
+		if (strcmp(words[i][0], name) == 0)
+			return words[i][1];
+	t_need(!"every option of words has one here");
+	return NULL;
+}
+
+static void every_option(char text[][100], char *envp[])
+{
+	unsigned n = 0;
+
+	for (; n < T_COUNT(options); n++) {
+		const char *name = options[n].name;
+
+		if (options[n].kind == ENUM || options[n].kind == TEXT)
+			snprintf(text[n], sizeof(text[n]), "HAKMEM_%s=%s", name, word_for(name));
+		else if (options[n].kind == BOOL)
+			snprintf(text[n], sizeof(text[n]), "HAKMEM_%s=%d", name,
+				 strcmp(options[n].usual, "0") == 0);
+		else
+			snprintf(text[n], sizeof(text[n]), "HAKMEM_%s=%ld", name, options[n].most);
+		envp[n] = text[n];
+	}
+	envp[n++] = (char *)(uintptr_t) "HAKMEM_NONSENSE=1";
+	envp[n] = NULL;
+}
+
+static void count_obeyed(const char *name, const char *value, const char *source,
+			 const char *sentence, void *arg)
+{
+	(void)name, (void)value, (void)sentence;
+	*(unsigned *)arg += strcmp(source, "environment") == 0;
+}
+
+/* In the copy: which profile is in force, and how many options come from the environment? */
 static int answer(void)
 {
+	unsigned obeyed = 0;
 	char profile[40];
 
 	t_need(hak_option_get("PROFILE", profile, sizeof(profile)) > 0);
+	hak_option_each(count_obeyed, &obeyed);
 	T_FREE(T_MALLOC(100));
-	printf("secure %lu profile %s\n", getauxval(AT_SECURE), profile);
+	printf("secure %lu profile %s options %u\n", getauxval(AT_SECURE), profile, obeyed);
 	return 0;
 }
 
@@ -49,16 +110,15 @@ static void make_copy(mode_t mode)
 
 static void run_copy(char *text, size_t size)
 {
-	char where[100];
+	static char variable[T_COUNT(options)][100];
+	static char *envp[T_COUNT(options) + 2];
 	char *argv[] = { copy, (char *)(uintptr_t) "answer", NULL };
-	char *envp[] = { (char *)(uintptr_t) "HAKMEM_PROFILE=lean",
-			 (char *)(uintptr_t) "HAKMEM_NONSENSE=1", where, NULL };
 	int out[2], status = 0;
 	size_t used = 0;
 	ssize_t n;
 	pid_t pid;
 
-	snprintf(where, sizeof(where), "HAKMEM_STATS=%s", stats);
+	every_option(variable, envp);
 	unlink(stats);
 	t_need(pipe(out) == 0);
 	pid = fork();
@@ -81,24 +141,25 @@ static void run_copy(char *text, size_t size)
 
 static void ignores_the_environment(void)
 {
-	char text[1000];
+	char text[20000];
 
 	make_copy(04755);
 	run_copy(text, sizeof(text));
 	if (strncmp(text, "secure 0", 8) == 0)
 		t_skip("setuid has no effect here");
-	t_check(strcmp(text, "secure 1 profile balanced\n") == 0);
+	t_check(strcmp(text, "secure 1 profile balanced options 0\n") == 0);
 	t_check(access(stats, F_OK) != 0);
 }
 
 /* The environment is one that has an effect. */
 static void else_obeys_it(void)
 {
-	char text[1000];
+	char text[20000], all[60];
 
 	make_copy(0755);
 	run_copy(text, sizeof(text));
-	t_check(strstr(text, "secure 0 profile lean\n") != NULL);
+	snprintf(all, sizeof(all), "secure 0 profile lean options %zu\n", T_COUNT(options));
+	t_check(strstr(text, all) != NULL);
 	t_check(strstr(text, "hakmem: HAKMEM_NONSENSE is no variable of hakmem") != NULL);
 	t_check(access(stats, F_OK) == 0);
 }

@@ -2,7 +2,7 @@
  * SPDX-FileCopyrightText: the hakmem authors */
 /* What hakmem costs a process that is just starting: system calls, counted with ptrace; page faults, the
  * median of many runs; resident memory and address space of a small program, and with 200 threads; time,
- * which is reported only. Each over the same program with an empty library preloaded.
+ * of runs in turn. Each over the same program with an empty library preloaded.
  *
  * trap_startup LIBHAKMEM EMPTY PROGRAM; the program is trap_hello.c. Not preloaded itself. */
 #include <fcntl.h>
@@ -17,7 +17,8 @@
 
 #include "harness.h"
 
-#define RUNS 31u
+#define RUNS       31u
+#define RUNS_TIMED 301u
 
 static const char *hakmem, *empty, *program;
 static int quiet;
@@ -42,73 +43,95 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static long median(long *values, unsigned n)
+/* The value that `percent` of them are below. */
+static long at_percent(long *values, unsigned n, unsigned percent)
 {
 	qsort(values, n, sizeof(*values), by_value);
-	return values[n / 2];
+	return values[n * percent / 100];
 }
 
 struct cost {
-	long faults, microseconds;
+	long faults, ns;
 };
 
-static long now_us(void)
+static long now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	return t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static struct cost run_once(const char *library, const char *what, const char *argument)
 {
 	struct rusage usage;
-	long before = now_us();
+	long before = now_ns();
 	int status = 0;
 	pid_t pid = vfork();
 
 	if (pid == 0)
 		start(library, what, argument, quiet);
 	t_need(pid > 0 && wait4(pid, &status, 0, &usage) == pid && status == 0);
-	return (struct cost){ usage.ru_minflt, now_us() - before };
+	return (struct cost){ usage.ru_minflt, now_ns() - before };
 }
 
-/* In turn, so that both see the same machine. */
-static struct cost over_empty(const char *what, const char *argument, unsigned runs)
-{
-	static long faults[2][1000], us[2][1000];
+static long faults[2][RUNS_TIMED], ns[2][RUNS_TIMED];
 
+/* In turn, so that both see the same machine: [0] with the empty library, [1] with hakmem. */
+static void run_both(const char *what, const char *argument, unsigned runs)
+{
 	for (unsigned i = 0; i < runs; i++) {
 		for (unsigned side = 0; side < 2; side++) {
 			struct cost c = run_once(side ? hakmem : empty, what, argument);
 
 			faults[side][i] = c.faults;
-			us[side][i] = c.microseconds;
+			ns[side][i] = c.ns;
 		}
 	}
-	return (struct cost){ median(faults[1], runs) - median(faults[0], runs),
-			      median(us[1], runs) - median(us[0], runs) };
+}
+
+static long faults_over_empty(const char *what, const char *argument)
+{
+	run_both(what, argument, RUNS);
+	return at_percent(faults[1], RUNS, 50) - at_percent(faults[0], RUNS, 50);
 }
 
 static void page_faults(void)
 {
-	struct cost idle = over_empty(program, "nothing", RUNS);
-	struct cost greets = over_empty(program, "hello", RUNS);
-	struct cost true_program = over_empty("/bin/true", NULL, RUNS);
+	long idle = faults_over_empty(program, "nothing");
+	long greets = faults_over_empty(program, "hello");
+	long true_program = faults_over_empty("/bin/true", NULL);
 
 	t_say("page faults over an empty library: %ld; with the first malloc %ld; /bin/true %ld",
-	      idle.faults, greets.faults, true_program.faults);
-	t_check_at(idle.faults <= 6, (uint64_t)idle.faults);
-	t_check_at(true_program.faults <= 6, (uint64_t)true_program.faults);
-	t_check_at(greets.faults <= 14, (uint64_t)greets.faults);
+	      idle, greets, true_program);
+	t_check_at(idle <= 6, (uint64_t)idle);
+	t_check_at(true_program <= 6, (uint64_t)true_program);
+	t_check_at(greets <= 14, (uint64_t)greets);
+}
+
+/* Nanoseconds over the empty library, and the bar for them: 30 us; where the quickest start of all is
+ * slower than on the machine of docs/traps.md, their share of it there. The lower quartile, since others
+ * who use the machine only ever add. */
+static long time_over_empty(long *bar)
+{
+	unsigned runs = (unsigned)t_scale(RUNS_TIMED, 31);
+	long share;
+
+	run_both("/bin/true", NULL, runs);
+	share = at_percent(ns[0], runs, 0) * 6 / 100;
+	*bar = share > 30000 ? share : 30000;
+	return at_percent(ns[1], runs, 25) - at_percent(ns[0], runs, 25);
 }
 
 static void time_to_start(void)
 {
-	struct cost c = over_empty("/bin/true", NULL, (unsigned)t_scale(301, 31));
+	long took = 0, bar = 0;
 
-	t_say("exec of /bin/true: %ld us over an empty library (median; not checked)",
-	      c.microseconds);
+	for (unsigned attempt = 0; attempt < 8 && took >= bar; attempt++)
+		took = time_over_empty(&bar);
+	t_say("exec of /bin/true: %ld.%ld us over an empty library, of %ld (lower quartiles)",
+	      took / 1000, took / 100 % 10, bar / 1000);
+	t_check_at(took < bar, (uint64_t)took);
 }
 
 static long count_system_calls(const char *library)

@@ -91,9 +91,9 @@ static void l1_ranks(void)
 		t_check(u_lives(take_equal, NULL));
 		return;
 	}
-	t_check(u_dies(take_falling, NULL, "L1: lock of rank 2 taken with rank 3 held"));
-	t_check(u_dies(take_equal, NULL, "L1: lock of rank 2 taken with rank 2 held"));
-	t_check(u_dies(take_below_tried, NULL, "L1: lock of rank 2 taken with rank 3 held"));
+	t_check(u_dies(take_falling, NULL, "L1: lock of rank 3 taken with rank 4 held"));
+	t_check(u_dies(take_equal, NULL, "L1: lock of rank 3 taken with rank 3 held"));
+	t_check(u_dies(take_below_tried, NULL, "L1: lock of rank 3 taken with rank 4 held"));
 	t_check(u_dies(take_rankless, NULL, "l->rank > HK_RANK_NONE"));
 	t_check(u_dies(drop_free, NULL, "held[l->rank] > 0"));
 }
