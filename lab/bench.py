@@ -30,7 +30,7 @@ MODES = {
     "memory": ("memory", 3, "resident memory: over time, of the phase-shift workload, and what "
                             "stays in the scenarios of bench_retain"),
     "latency": ("latency", 5, "times of single calls of malloc and free"),
-    "programs": ("real_programs", 5, "gcc, python3, redis, sqlite3, node and postgres"),
+    "programs": ("real_programs", 5, "compilers, interpreters, sqlite3, git, searches, servers"),
 }
 SUITES = {"mimalloc-bench": ("mimalloc_bench", 3)}
 

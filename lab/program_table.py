@@ -3,56 +3,23 @@
 """The real programs of `hakmem bench --programs`: how each is prepared, run, and checked.
 
 A run returns text that must be the same on every allocator: results and checksums, no times.
-Servers listen on sockets in the run's own directory; their clients run on glibc.
+Servers are in lab/program_servers.py.
 """
 
-import glob
-import hashlib
-import os
-import pwd
+import functools
 import random
 import shutil
-import subprocess
-from pathlib import Path
-from typing import Callable, NamedTuple
 
-from lab import places, runs
+from lab import places, program_servers
+from lab.program import Program, command, digest, file_digest
 
 PYTHON = "/usr/bin/python3"
-POSTGRES = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1:]
-PATH = ":".join([os.environ.get("PATH", os.defpath), "/usr/sbin", *POSTGRES])
+CONVERT = "convert-im6.q16"  # Debian's ImageMagick: other programs are called convert, too
 
 
-class Program(NamedTuple):
-    """prepare(folder) is called once, run(session) for every run."""
+# ---- Compilers -----------------------------------------------------------------------------------
 
-    name: str
-    needs: tuple
-    run: Callable
-    prepare: Callable = lambda folder: None
-
-    def missing(self):
-        """The programs it needs that are not there."""
-        return [word for word in self.needs if not shutil.which(word, path=PATH)]
-
-
-def command(*words, stdin="", cwd=None, **options):
-    """A helper on glibc: what it prints; an exception if it fails."""
-    done = subprocess.run([str(word) for word in words], input=stdin, cwd=cwd, check=False,
-                          text=True, capture_output=True, timeout=120,
-                          env=runs.clean_environment({"PATH": PATH, "LC_ALL": "C"}), **options)
-    if done.returncode:
-        raise RuntimeError(f"{words[0]}: exit {done.returncode}: {done.stderr.strip()[-300:]}")
-    return done.stdout
-
-
-def sha256(path):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-# ---- Programs that run to their end --------------------------------------------------------------
-
-def prepare_gcc(folder):
+def prepare_c(folder):
     lines = ["extern int step(int, int);"]
     for f in range(20):
         lines += [f"int f{f}(int a, int b, int *p)", "{", "int x = a;"]
@@ -62,24 +29,51 @@ def prepare_gcc(folder):
     (folder / "big.c").write_text("\n".join(lines) + "\n")
 
 
-def run_gcc(session):
-    output = session.folder / "big.o"
-    session.measure("gcc", "-O2", "-c", "big.c", "-o", output)
-    return sha256(output)
+def prepare_cxx(folder):
+    """Many headers, and templates with many instances."""
+    names = ("algorithm", "array", "functional", "iostream", "map", "memory", "regex", "string",
+             "unordered_map", "variant", "vector")
+    lines = [f"#include <{name}>" for name in names]
+    lines.append("""
+template <int N> struct table {
+	using value = std::variant<int, std::string, std::array<char, N>>;
+	std::map<std::string, std::vector<value>> rows;
+	std::unordered_map<int, std::shared_ptr<value>> index;
+	void add(const std::string &name, value v)
+	{
+		rows[name].push_back(v);
+		index[N + (int)rows.size()] = std::make_shared<value>(std::move(v));
+	}
+	std::size_t find(const std::string &pattern)
+	{
+		std::regex wanted(pattern);
+		return std::count_if(rows.begin(), rows.end(), [&](const auto &row) {
+			return std::regex_match(row.first, wanted) && row.second.size() > N;
+		});
+	}
+};""")
+    lines += [f"template struct table<{n}>;" for n in range(1, 5)]
+    (folder / "big.cc").write_text("\n".join(lines) + "\n")
 
 
-def run_python(session):
-    # pymalloc, Python's own cache of small objects, would hide the allocator.
+def compiled(source, compiler, *options):
+    """A run that compiles a file of prepare()'s: the object file must be the same, bit by bit."""
+    def run(session):
+        output = session.folder / "big.o"
+        session.measure(compiler, *options, "-c", session.prepared / source, "-o", output)
+        return file_digest(output)
+    return run
+
+
+# ---- Interpreters --------------------------------------------------------------------------------
+
+def run_python(malloc, session):
     return session.measure(PYTHON, places.ROOT / "scripts/demo/records.py",
-                           env={"PYTHONMALLOC": "malloc"})
+                           env={"PYTHONMALLOC": malloc})
 
 
-def run_sqlite(session):
-    return session.measure("sqlite3", ":memory:", f".read {places.ROOT}/scripts/demo/sort.sql")
-
-
-def prepare_node(folder):
-    (folder / "main.js").write_text("""
+SCRIPTS = {
+    "main.js": """
 const crypto = require('crypto');
 const zlib = require('zlib');
 let seed = 1;
@@ -101,99 +95,175 @@ for (let i = 0; i < 60000; i++) {
   }
 }
 console.log(hash.digest('hex'));
+""",
+    "main.pl": """
+use strict;
+my ($seed, %rows, $sum) = (1);
+for my $i (1 .. 250000) {
+	$seed = ($seed * 1103515245 + 12345) % 2147483648;
+	push @{$rows{"k" . $seed % 60000}}, "v$seed-" . "x" x ($seed % 50);
+}
+for my $round (1 .. 2) {
+	for my $key (sort keys %rows) {
+		my $line = join ",", sort @{$rows{$key}};
+		$line =~ s/(\\d)(\\d)/$2$1/g;
+		$sum = ($sum * 31 + length($line) + ord(substr $line, 3)) % 1000000007;
+		$rows{$key} = [split /,/, $line];
+		delete $rows{$key} if $round == 1 && length($line) % 3 == 0;
+	}
+}
+print scalar(keys %rows), " $sum\\n";
+""",
+    "main.lua": """
+local seed, rows, sum = 1, {}, 0
+local function random(n)
+	seed = (seed * 1103515245 + 12345) % 2147483648
+	return seed // 65536 % n
+end
+for i = 1, 400000 do
+	local name = "n" .. random(30000) .. ("x"):rep(random(40))
+	rows[i % 150000] = { name = name, tags = { i, random(9) } }
+end
+local list = {}
+for _, row in pairs(rows) do list[#list + 1] = row end
+table.sort(list, function(a, b)
+	return a.name < b.name or a.name == b.name and a.tags[1] < b.tags[1]
+end)
+local parts = {}
+for i, row in ipairs(list) do parts[i] = row.name .. ";" .. row.tags[1] end
+local text = table.concat(parts, "\\n")
+for word in text:gmatch("[^\\n]+") do sum = (sum * 31 + #word + word:byte(2)) % 1000000007 end
+print(#list, #text, sum)
+""",
+    "main.rb": """
+seed = 1
+rows = Array.new(150_000) do |i|
+  seed = (seed * 1103515245 + 12345) % 2147483648
+  { id: i, name: "n#{seed}" + "x" * (seed % 60), tags: [seed % 7, "t#{seed % 11}"] }
+end
+rows.sort_by! { |row| [row[:name], row[:id]] }
+groups = rows.group_by { |row| row[:tags][1] }
+text = groups.keys.sort.map { |key| groups[key].map { |r| r[:name].tr("x", "y") }.join(",") }
+counts = Hash.new(0)
+text.each do |line|
+  line.split(",").each { |word| counts[word[0, 5].gsub(/\\d/, "9") + word[-2..]] += 1 }
+end
+puts text.sum(&:size), counts.size, counts.values.max
+""",
+}
+
+
+def script(name, interpreter):
+    """A Program that runs one of SCRIPTS."""
+    file = next(f for f in SCRIPTS if f.endswith(name))
+
+    def prepare(folder):
+        (folder / file).write_text(SCRIPTS[file])
+
+    return Program(interpreter, (interpreter,),
+                   lambda session: session.measure(interpreter, session.prepared / file), prepare)
+
+
+# ---- Data and files ------------------------------------------------------------------------------
+
+def run_sqlite(session):
+    return session.measure("sqlite3", ":memory:", f".read {places.ROOT}/scripts/demo/sort.sql")
+
+
+def prepare_sort(folder):
+    (folder / "sort.sql").write_text("""
+PRAGMA temp_store=memory;
+CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, n INTEGER);
+WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 500000)
+	INSERT INTO t SELECT i, printf('%08d%.*c', i * 7919 % 1000003, i % 90, 'x'), i % 1000 FROM c;
+SELECT sum(row % 1009 * n), max(length(name)) FROM
+	(SELECT n, name, row_number() OVER (ORDER BY name DESC) AS row FROM t);
+SELECT count(*) FROM (SELECT DISTINCT substr(name, 4) FROM t);
 """)
 
 
-def run_node(session):
-    return session.measure("node", "main.js")
+def run_sort(session):
+    """The table is in a file, and what is sorted in memory."""
+    return session.measure("sqlite3", session.folder / "t.db",
+                           f".read {session.prepared / 'sort.sql'}")
 
 
-# ---- Servers -------------------------------------------------------------------------------------
-
-def prepare_redis(folder):
-    rng = random.Random(4)
-    lines = []
-    for i in range(15000):
-        lines += [f"SET k{i} {'v' * rng.randrange(1, 400)}", f"HSET h{i % 500} f{i} {i}",
-                  f"ZADD z{i % 50} {rng.randrange(10**6)} m{i}", f"LPUSH l{i % 50} e{i}"]
-    lines += [f"DEL k{i}" for i in range(0, 15000, 3)]
-    (folder / "commands").write_text("\r\n".join(lines) + "\r\n")
-
-
-def run_redis(session):
-    socket = session.folder / "s"
-
-    def cli(*words, **options):
-        return command("redis-cli", "-s", socket, *words, **options)
-
-    def is_ready():
-        return socket.exists() and subprocess.run(
-            ["redis-cli", "-s", str(socket), "ping"], capture_output=True,
-            check=False).stdout == b"PONG\n"
-
-    options = ["--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no", "--dir",
-               session.folder, "--enable-debug-command", "local"]
-    load = (session.prepared / "commands").read_text()
-    with session.serve("redis-server", *options, ready=is_ready,
-                       stop=lambda _: cli("SHUTDOWN", "NOSAVE")):
-        with session.timed():
-            cli("--pipe", stdin=load)
-            command("redis-benchmark", "-s", socket, "-q", "-n", 40000, "-c", 20, "-P", 16, "-r",
-                    10000, "-t", "set,get,lpush,rpop,sadd,hset,zadd")
-        cli("FLUSHALL")
-        cli("--pipe", stdin=load)
-        return cli("DEBUG", "DIGEST") + cli("DBSIZE")
+def prepare_git(folder):
+    """A repository of 400 commits, each of which changes 10 of 300 files."""
+    rng = random.Random(11)
+    files = [[f"line {i} {rng.random()}\n" for i in range(rng.randrange(20, 400))]
+             for _ in range(300)]
+    stream = []
+    for number in range(400):
+        stream.append("commit refs/heads/main\n"
+                      f"committer t <t@example.org> {10**9 + number} +0000\ndata 2\nx\n")
+        for which in range(300) if number == 0 else rng.sample(range(300), 10):
+            lines = files[which]
+            for _ in range(5):
+                lines[rng.randrange(len(lines))] = f"changed {number} {rng.random()}\n"
+            text = "".join(lines)
+            stream.append(f"M 100644 inline d{which % 17}/f{which}\ndata {len(text)}\n{text}\n")
+    command("git", "init", "-q", "--bare", folder / "r.git")
+    command("git", "-C", folder / "r.git", "fast-import", "--quiet", stdin="".join(stream))
 
 
-def postgres_user():
-    """Options for a server that refuses to run as root."""
-    if os.geteuid() != 0:
-        return {}
-    entry = pwd.getpwnam("postgres")
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+def run_git(session):
+    repository = session.folder / "r.git"
+    shutil.copytree(session.prepared / "r.git", repository)
+    session.measure("git", "-C", repository, "-c", "pack.threads=2", "gc", "--aggressive",
+                    "--prune=now", "--quiet")
+    command("git", "-C", repository, "fsck", "--full")
+    return digest(command("git", "-C", repository, "rev-list", "--objects", "--all"))
 
 
-def prepare_postgres(folder):
-    """A database with pgbench's tables, which the runs only read."""
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
-    command("initdb", "-D", folder / "data", "-A", "trust", "-U", "test", "-N", "--locale=C",
-            "-E", "UTF8", **postgres_user(), cwd=folder)
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    control = ["pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log"]
-    command(*control, "-o", options, "start", **postgres_user(), cwd=folder)
-    try:
-        command("pgbench", "-h", folder, "-U", "test", "-q", "-i", "-s", "2", "postgres")
-    finally:
-        command(*control, "-m", "fast", "stop", **postgres_user(), cwd=folder)
+def prepare_text(folder):
+    """Files of words, to be searched."""
+    rng = random.Random(5)
+    words = ["".join(rng.choices("abcdefghij", k=rng.randrange(2, 11))) for _ in range(5000)]
+    for number in range(40):
+        (folder / f"{number}.txt").write_text("\n".join(
+            " ".join(rng.choices(words, k=12)) for _ in range(6000)) + "\n")
 
 
-def run_postgres(session):
-    folder = session.prepared
-    login = ["-h", folder, "-U", "test"]
+def searched(*words):
+    """A run of a program that searches the files of prepare_text()."""
+    def run(session):
+        found = session.measure(*words, *sorted(session.prepared.glob("*.txt")))
+        return digest("\n".join(sorted(found.splitlines())))
+    return run
 
-    def is_ready():
-        return subprocess.run(["psql", *map(str, login), "-c", "select 1", "postgres"],
-                              check=False, capture_output=True).returncode == 0
 
-    options = ["-D", folder / "data", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off",
-               "-c", "autovacuum=off", "-c", "max_parallel_workers_per_gather=0"]
-    with session.serve("postgres", *options, ready=is_ready, **postgres_user()):
-        with session.timed():
-            command("pgbench", *login, "-n", "-S", "-c", 2, "-t", 4000, "-M", "prepared",
-                    "--random-seed=7", "postgres")
-            return command("psql", *login, "-At", "-c",
-                           "select md5(string_agg(x, ',' order by x desc)) from (select "
-                           "md5(a.aid::text) x from pgbench_accounts a join pgbench_accounts b "
-                           "on a.aid = b.aid + 1) s", "postgres")
+def prepare_image(folder):
+    command(CONVERT, "-seed", "7", "-size", "1500x1100", "plasma:fractal", "-depth", "8",
+            folder / "a.png")
+
+
+def run_image(session):
+    output = session.folder / "b.ppm"
+    session.measure(CONVERT, session.prepared / "a.png", "-resize", "130%", "-unsharp", "0x2",
+                    "-rotate", "11", "-colors", "64", "-depth", "8", output)
+    return file_digest(output)
 
 
 TABLE = [
-    Program("gcc", ("gcc",), run_gcc, prepare_gcc),
-    Program("python3", (PYTHON,), run_python),
-    Program("redis", ("redis-server", "redis-cli", "redis-benchmark"), run_redis, prepare_redis),
+    Program("gcc", ("gcc",), compiled("big.c", "gcc", "-O2"), prepare_c),
+    Program("g++", ("g++",), compiled("big.cc", "g++", "-std=c++17", "-O1"), prepare_cxx),
+    Program("clang++", ("clang++",), compiled("big.cc", "clang++", "-std=c++17", "-O1"),
+            prepare_cxx),
+    # pymalloc, Python's own cache of small objects, hides the allocator.
+    Program("python3", (PYTHON,), functools.partial(run_python, "malloc")),
+    Program("python3-pymalloc", (PYTHON,), functools.partial(run_python, "default")),
+    script(".js", "node"),
+    script(".pl", "perl"),
+    script(".lua", "lua5.4"),
+    script(".rb", "ruby"),
     Program("sqlite3", ("sqlite3",), run_sqlite),
-    Program("node", ("node",), run_node, prepare_node),
-    Program("postgres", ("postgres", "initdb", "pg_ctl", "pgbench", "psql"), run_postgres,
-            prepare_postgres),
+    Program("sqlite3-sort", ("sqlite3",), run_sort, prepare_sort),
+    Program("git-gc", ("git",), run_git, prepare_git),
+    Program("grep-P", ("grep",), searched("grep", "-hP", r"(\w)\w*\1\w* (?=a\w+j).*\b(\w+) \2\b"),
+            prepare_text),
+    Program("ripgrep", ("rg",),
+            searched("rg", "-iN", "--no-filename", r"(\w+j [a-e]+\w{2,9} ){2}.*i\b"), prepare_text),
+    Program("imagemagick", (CONVERT,), run_image, prepare_image),
+    *program_servers.TABLE,
 ]

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab import cli, places, program_table, rounds, runs, stats
+from lab.program import PATH
 
-COLUMNS = ("program,allocator,repetition,status,wall_s,cpu_s,peak_kib,minor_faults,steal_percent,"
-           "foreign_percent,disturbed").split(",")
+COLUMNS = ("program,allocator,repetition,status,wall_s,cpu_s,peak_kib,minor_faults,settled_kib,"
+           "steal_percent,foreign_percent,disturbed").split(",")
 START_S = STOP_S = 60
+SETTLE_S = 1
 BOUND = re.compile(r"binding file (\S+) \[0\] to (\S+) \[0\]: normal symbol `malloc'")
 
 
@@ -38,6 +40,7 @@ class ProgramRun(NamedTuple):
     cpu_s: float = None
     peak_kib: int = None
     minor_faults: int = None
+    settled_kib: int = None  # RSS where the program asked for it: Session.settle()
     steal_percent: float = 0
     foreign_percent: float = 0
     disturbed: bool = False
@@ -52,6 +55,8 @@ class ProgramRun(NamedTuple):
         if self.wall_s is not None:
             found.update(wall_s=f"{self.wall_s:.6f}", cpu_s=f"{self.cpu_s:.6f}",
                          peak_kib=self.peak_kib, minor_faults=self.minor_faults)
+        if self.settled_kib is not None:
+            found.update(settled_kib=self.settled_kib)
         return found
 
 
@@ -77,6 +82,8 @@ class Session:
         if trace:
             self.env.update(LD_DEBUG="bindings", LD_DEBUG_OUTPUT=str(self.trace))
         self.wall_s = None
+        self.server = None
+        self.settled_kib = None
 
     def _words(self, words, env):
         settings = [x for k, v in {**self.env, **(env or {})}.items() for x in ("-e", f"{k}={v}")]
@@ -84,7 +91,7 @@ class Session:
 
     def _environment(self):
         folder = str(self.folder)
-        return runs.clean_environment({"PATH": program_table.PATH, "LC_ALL": "C.UTF-8",
+        return runs.clean_environment({"PATH": PATH, "LC_ALL": "C.UTF-8",
                                        "HOME": folder, "TMPDIR": folder, "TZ": "UTC"})
 
     def measure(self, *words, env=None):
@@ -104,6 +111,7 @@ class Session:
             process = subprocess.Popen(self._words(words, None), cwd=self.folder, stdout=file,
                                        stderr=file, stdin=subprocess.DEVNULL,
                                        env=self._environment(), start_new_session=True, **options)
+        self.server = process.pid
         try:
             deadline = time.monotonic() + START_S
             while not ready():
@@ -132,12 +140,20 @@ class Session:
         yield
         self.wall_s = time.monotonic() - start
 
+    def settle(self):
+        """Notes the server's RSS, a moment after it has freed."""
+        time.sleep(SETTLE_S)
+        measurer = Path(f"/proc/{self.server}/task/{self.server}/children")
+        status = Path(f"/proc/{measurer.read_text().split()[0]}/status").read_text()
+        self.settled_kib = int(re.search(r"^VmRSS:\s*(\d+)", status, re.M)[1])
+
     def figures(self):
-        """(wall seconds, CPU seconds, peak KiB, minor faults) out of measure's report."""
+        """(wall seconds, CPU seconds, peak KiB, minor faults, settled KiB) out of measure's
+        report."""
         words = dict(word.split("=", 1) for word in self.report_file.read_text().split())
         wall = float(words["wall_s"]) if self.wall_s is None else self.wall_s
         return (wall, float(words["user_s"]) + float(words["sys_s"]), int(words["vmhwm_kib"]),
-                int(words["minflt"]))
+                int(words["minflt"]), self.settled_kib)
 
     def check_origin(self):
         """Every malloc must have been bound to the allocator."""
@@ -182,9 +198,6 @@ class Bench:
         """A ProgramRun; with proof, it is traced and gives no figures worth keeping."""
         folder = Path(tempfile.mkdtemp(dir=self.base))
         folder.chmod(0o777)
-        for file in self.prepared[program.name].glob("*.*"):
-            if file.suffix in (".c", ".js"):
-                shutil.copy(file, folder)
         session = Session(folder, self.prepared[program.name], self.base, allocator, proof)
         meter = runs.Meter(None)
         try:
@@ -276,6 +289,18 @@ def table(found, names, program_names):
                 lines, left=1)
 
 
+def settled(found, names, program_names):
+    """A line for each server that has freed much: what it has left then."""
+    for program in program_names:
+        cells = []
+        for name in names:
+            those = [run.settled_kib for run in found.get((program, name), []) if run.settled_kib]
+            if those:
+                cells.append(f"{name} {rounds.median(those) / 1024:.1f}")
+        if cells:
+            print(f"\n{program}, RSS in MiB after it has deleted: {', '.join(cells)}")
+
+
 def main(plan):
     chosen = choose(plan.names)
     folder = rounds.directory("programs", plan.out)
@@ -293,9 +318,9 @@ def main(plan):
                            repetitions=plan.repetitions) as writer:
             found = run_all(bench, ready, plan, folder, writer)
     table(found, names, [p.name for p in ready])
+    settled(found, names, [p.name for p in ready])
     print(f"\nMedians of {plan.repetitions}; ratios to glibc's, where below 1 is less. CPU "
-          "time and peak RSS of redis and postgres\nare the server's, wall time that of its "
-          "clients' work; "
+          "time and peak RSS of servers\nare the server's, wall time that of their clients' work; "
           "the peak is that of the largest process.")
     print(f"\nEvery run: {places.shown(folder / 'programs.csv')}")
     return folder, 0 if all(found.values()) else 1

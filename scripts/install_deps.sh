@@ -10,12 +10,12 @@
 set -eu
 
 build="gcc libc6-dev make cmake binutils pkg-config python3 git libmimalloc2.0 ghostscript sqlite3"
-check="g++ clang clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
+check="clang-tidy clang-format cppcheck shellcheck universal-ctags mandoc
 	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user musl-tools
-	perl z3 vim redis-server redis-tools nginx-light wrk postgresql
-	python3-pytest xz-utils procps gdb linux-perf chromium chromium-driver"
+	z3 vim wrk python3-pytest xz-utils procps gdb linux-perf chromium chromium-driver"
 bench="libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2 libmimalloc2.0 strace valgrind
-	python3-numpy python3-scipy python3-matplotlib python3-jinja2 python3-rich"
+	g++ clang perl lua5.4 ruby ripgrep imagemagick curl redis-server redis-tools nginx-light
+	postgresql python3-numpy python3-scipy python3-matplotlib python3-jinja2 python3-rich"
 
 case ${1-} in
 build) wanted=$build ;;
@@ -64,9 +64,11 @@ missing=
 for package in $wanted; do
 	is_there "$package" || missing="$missing $package"
 done
-if [ "$1" = check ]; then
+if [ "$1" != build ]; then
 	# Node.js may come from elsewhere, whose package then conflicts with Debian's.
 	command -v node >/dev/null || missing="$missing nodejs"
+fi
+if [ "$1" = check ]; then
 	testsuite=$(name_testsuite)
 	if [ -z "$testsuite" ]; then
 		update

@@ -474,10 +474,10 @@ def test_who_malloc_is_bound_to():
 @pytest.mark.skipif(not shutil.which("sqlite3"), reason="no sqlite3")
 def test_program(tmp_path):
     """Output is compared, malloc is proven, and the figures are measure's."""
-    from lab import program_table
+    from lab.program import Program
     text = tmp_path / "small.sql"
     text.write_text("SELECT hex(zeroblob(3)), length(hex(zeroblob(2000000)));")
-    small = program_table.Program("sqlite3", ("sqlite3",), lambda session: session.measure(
+    small = Program("sqlite3", ("sqlite3",), lambda session: session.measure(
         "sqlite3", ":memory:", f".read {text}"))
     base = tmp_path / "base"
     base.mkdir()
@@ -501,15 +501,56 @@ def test_program(tmp_path):
 
 
 def test_program_that_fails(tmp_path):
-    from lab import program_table
+    from lab.program import Program
     base = tmp_path / "base"
     base.mkdir()
     mine = real_programs.Bench(base, [allocators.glibc()])
-    bad = program_table.Program("bad", (), lambda session: session.measure("sh", "-c", "exit 4"))
+    bad = Program("bad", (), lambda session: session.measure("sh", "-c", "exit 4"))
     mine.prepare(bad)
     run = mine.run(bad, allocators.glibc(), proof=True)
     assert run.status == "failed" and "exit 4" in run.errors
     assert not [p for p in base.iterdir() if p.name.startswith("tmp")]
+
+
+SERVER = """
+import os, time
+kept = bytearray(64 << 20)
+del kept
+open('ready', 'w').close()
+while not os.path.exists('stop'):
+    time.sleep(0.01)
+"""
+
+
+def test_server_that_settles(tmp_path, capsys):
+    """What a server has left is its own RSS, not its peak, and not that of measure beside it."""
+    from lab.program import Program
+
+    def run(session):
+        with session.serve("/usr/bin/python3", "-c", SERVER,
+                           ready=(session.folder / "ready").exists,
+                           stop=lambda _: (session.folder / "stop").touch()):
+            session.settle()
+        return ""
+
+    server = Program("server", (), run)
+    base = tmp_path / "base"
+    base.mkdir()
+    mine = real_programs.Bench(base, [allocators.glibc()])
+    mine.prepare(server)
+    mine.expected["server"] = ""
+    done = mine.run(server, allocators.glibc())
+    assert done.status == "ok", done.errors
+    assert 5000 < done.settled_kib < 40000 < 65536 < done.peak_kib
+    real_programs.settled({("server", "glibc"): [done]}, ["glibc"], ["server", "other"])
+    assert capsys.readouterr().out.startswith("\nserver, RSS in MiB after it has deleted: glibc ")
+
+
+def test_programs_have_names_of_their_own():
+    from lab import program_table
+    names = [p.name for p in program_table.TABLE]
+    assert len(set(names)) == len(names)
+    assert all(p.needs for p in program_table.TABLE)
 
 
 # ---- mimalloc-bench ------------------------------------------------------------------------------
