@@ -34,13 +34,13 @@ def test_where_values_came_from(ask):
     assert plain["HAKMEM_PROFILE"] == ("balanced", "default") and told["without_effect"] == []
     lean = ask("--profile", "lean")[0]
     assert lean["HAKMEM_PROFILE"] == ("lean", "command line")
-    assert lean["HAKMEM_BOUND"][1] == "profile"
-    assert lean["HAKMEM_BOUND"][0] != plain["HAKMEM_BIN_BYTES"][0]
+    assert lean["HAKMEM_BOUND_SHARE"][1] == "profile"
+    assert lean["HAKMEM_BOUND_SHARE"][0] != plain["HAKMEM_BOUND_SHARE"][0]
     by_env = ask(HAKMEM_PROFILE="lean", HAKMEM_BOUND="64K")[0]
     assert by_env["HAKMEM_PROFILE"] == ("lean", "environment")
     assert by_env["HAKMEM_BOUND"] == ("65536", "environment")
-    assert by_env["HAKMEM_BOUND"] == (lean["HAKMEM_BOUND"][0], "profile")
-    assert ask(HAKMEM_SS_MEM_LEAN="1")[0]["HAKMEM_BOUND"] == by_env["HAKMEM_BOUND"]
+    assert by_env["HAKMEM_BOUND_SHARE"] == (lean["HAKMEM_BOUND_SHARE"][0], "profile")
+    assert ask(HAKMEM_SS_MEM_LEAN="1")[0]["HAKMEM_BOUND_SHARE"] == by_env["HAKMEM_BOUND_SHARE"]
     one = ask(HAKMEM_BOUND="1M")[0]
     assert one["HAKMEM_BOUND"] == ("1048576", "environment")
     assert one["HAKMEM_PROFILE"] == ("balanced", "default")
