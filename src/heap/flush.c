@@ -69,15 +69,16 @@ static void give_back(struct hk_heap *h, unsigned bin, struct hk_block *b, uint3
 	const uint32_t word = hk_word_slab(h->id, bin);
 	const size_t bytes = (size_t)hk_classes[bin].units << HK_UNIT_SHIFT;
 	struct hk_block *next;
-	struct hk_slab *s = NULL;
-	uintptr_t start = 0;
+	struct hk_slab *s;
+	uintptr_t start;
 
 	verify_list(h, bin, b, count, caller);
+	s = owner_slab(word, b, caller);
+	start = (uintptr_t)hk_slab_start(s);
 	for (; b != HK_END; b = next) {
 		next = b->link;
 		if ((uintptr_t)b - start >= bytes) {
-			if (s != NULL)
-				relist(h, s);
+			relist(h, s);
 			s = owner_slab(word, b, caller);
 			start = (uintptr_t)hk_slab_start(s);
 		}
