@@ -404,6 +404,19 @@ static hk_unit last_dirty(const struct hk_run_node *run, uint32_t max, uint32_t 
 	return u;
 }
 
+/* The first dirty units in a row of a run, at most `max`. */
+static hk_unit first_dirty(const struct hk_run_node *run, uint32_t max, uint32_t *units)
+{
+	hk_unit end = run->unit + run->units, u = run->unit, first;
+
+	while (hk_units_count_dirty(u, 1) == 0)
+		u = hk_ss_of(u)->dirty == 0 ? (hk_unit)hk_align_up(u + 1, HK_SS_UNITS) : u + 1;
+	for (first = u; u < end && u - first < max && hk_units_count_dirty(u, 1) != 0; u++)
+		;
+	*units = u - first;
+	return first;
+}
+
 bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 {
 	struct hk_run_node *run = NULL;
@@ -418,8 +431,15 @@ bool hk_pool_take_dirty(uint32_t max, struct hk_run *out)
 			run = tiers[1][word * 64 + 63 - (unsigned)__builtin_clzll(bits)].tail;
 	}
 	if (run != NULL) {
-		hk_unit unit = last_dirty(run, max, &units);
+		hk_unit unit = last_dirty(run, max, &units), first;
+		uint32_t others = 0;
 
+		if (units < max && units < run->dirty)
+			first = first_dirty(run, max, &others);
+		if (others > units) {
+			unit = first;
+			units = others;
+		}
 		cut(run, unit, units, out);
 		out->pages = hk_arena_pages(unit, units, 0);
 	}

@@ -23,8 +23,8 @@
  *
  * Checked where memory becomes free: at a flush, a free of a span, a huge block or a direct heap's
  * block, after help, at a thread's end. Over the bound a thread pays in instalments: twice what it
- * just added, at least 256 KiB and at most 2 MiB (a bigger one is a latency spike, and no cheaper),
- * longest runs first, down to three quarters of the bound; more at once only while held is over the
+ * just added, at least a quarter of the bound, 256 KiB to 2 MiB (a bigger one is a latency spike, and no
+ * cheaper), longest runs first, down to three quarters of the bound; more at once only while held is over the
  * bound by more than 2 MiB. A program that swings, and so takes again what was purged a moment ago,
  * earns a higher bound. */
 #include "base/base.h"

@@ -104,10 +104,10 @@ static void r2_instalments(void)
 		size_t added, purged;
 	} trials[] = {
 		{ 96, 64 * T_MiB, 0 }, /* within the bound, whatever was added */
-		{ 98, 0, 4 },          /* at least 256 KiB */
-		{ 98, 100 * T_KiB, 4 },
-		{ 98, 512 * T_KiB, 16 }, /* twice what was added */
-		{ 98, 700 * T_KiB, 22 },
+		{ 98, 0, 24 },         /* at least a quarter of the bound */
+		{ 98, 100 * T_KiB, 24 },
+		{ 110, 832 * T_KiB, 26 }, /* twice what was added */
+		{ 110, 900 * T_KiB, 28 },
 		{ 100, 8 * T_MiB, 32 }, /* at most 2 MiB, and down to three quarters */
 		{ 128, 8 * T_MiB, 32 },
 	};
