@@ -99,7 +99,7 @@ test_flavour asan -LE check
 build_flavour musl "${few[@]}" -DHK_TEST_DOORS=static -DBUILD_BENCHES=OFF
 test_flavour musl -LE check
 build_flavour aarch64 "${few[@]}" -DBUILD_BENCHES=OFF
-for page in 4096 16384 65536; do
+for page in 4096 ${full:+16384} 65536; do
 	say "aarch64: pages of $page bytes"
 	QEMU_PAGESIZE=$page test_flavour aarch64 -LE check
 done
