@@ -15,11 +15,17 @@
 /* Of what a trim has given back, a part of one in so many may be wanted again. */
 #define REGRET_PART 8
 
-/* Whole pages are free in most cases where so many blocks are: all, if a page is to be made of many. */
+/* Blocks of which a page has more are left: their list takes longer to walk than their pages to fault. */
+#define SMALL 8
+
+/* Whole pages are free in most cases where so many blocks are: all, if a page is to be made of many. Not
+ * again, before a quarter of the others is free, too. */
 static bool is_thin(const struct hk_slab *s)
 {
 	size_t size = hk_slab_block_bytes(s), page = hk_os_page();
 
+	if (size < page / SMALL || s->used + s->trimmed_at / 4u >= s->trimmed_at)
+		return false;
 	return size >= 2 * page || s->used * page <= s->carved * size / 2;
 }
 

@@ -174,6 +174,7 @@ size_t hk_slab_trim(struct hk_slab *s)
 	struct free_set set = { 0 };
 	size_t unused = (size_t)s->free_blocks + s->mail_blocks, sum;
 
+	s->trimmed_at = s->used;
 	if ((s->flags & HK_SLAB_HARDENED) != 0 || unused * hk_slab_block_bytes(s) < hk_os_page())
 		return 0;
 	add_list(s, s->free, s->free_blocks, &set);

@@ -32,6 +32,7 @@ struct hk_slab *hk_slab_make(unsigned bin, uint32_t owner, hk_unit unit, bool ze
 	s->unit = unit;
 	s->free_blocks = s->mail_blocks = s->hole_blocks = s->carved = s->used = 0;
 	s->capacity = class->capacity;
+	s->trimmed_at = UINT16_MAX;
 	s->bin = (uint8_t)bin;
 	s->units = class->units;
 	s->flags = zero ? HK_SLAB_ZERO : 0;

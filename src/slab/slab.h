@@ -40,6 +40,7 @@ struct hk_slab {
 	struct hk_slab *mail_next;           /* [holder of the token] */
 	struct hk_hard_slab *hard;           /* of a hardened slab, see hard_slab.h [const] */
 	uint16_t hole_blocks;                /* see holes.h [heap] */
+	uint16_t trimmed_at;                 /* `used` when it was trimmed; or UINT16_MAX [heap] */
 	uint16_t holes; /* in each unit's record: bit a grain of it that is a hole [heap] */
 };
 static_assert(sizeof(struct hk_slab) <= 128 && offsetof(struct hk_slab, holes) + 2 <= HK_UNIT_UPPER,
