@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * SPDX-FileCopyrightText: the hakmem authors */
 #include "base/options.h"
-#include "base/tele.h"
 #include "heap/heap.h"
 #include "os/os.h"
 #include "slab/holes.h"

@@ -230,6 +230,7 @@ void hk_holes_open(struct hk_slab *s, const void *caller)
 			count += is_hole(s, i) ? open_grain(s, i, caller) : 0;
 	}
 	hk_verify(count != 0 && count <= s->hole_blocks);
+	s->trimmed_at = UINT16_MAX; /* it fills up again, and may be trimmed again */
 	s->hole_blocks = (uint16_t)(s->hole_blocks - count);
 }
 

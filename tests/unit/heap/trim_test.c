@@ -93,6 +93,22 @@ static void thin_slabs(void)
 	t_check_at(found > T_MiB, found);
 }
 
+/* A slab that was trimmed, and has filled up again, is trimmed again. */
+static void again_after_filling_up(void)
+{
+	size_t first;
+
+	set("BOUND", "1M");
+	fill();
+	keep(20);
+	first = holes();
+	t_check(first != 0);
+	hk_fake_advance_ms(1500);
+	fill();
+	keep(25);
+	t_check_at(holes() > first / 2, holes());
+}
+
 /* To walk over the lists of those takes longer than it is worth. */
 static void not_of_the_smallest(void) { t_equal(holes_of_a_fall(200, 512), 0); }
 
@@ -140,5 +156,5 @@ static void refused(void)
 }
 
 U_MAIN(T_CASE(half_is_a_fall), T_CASE(an_eighth_in_lean), T_CASE(not_below_the_bound),
-       T_CASE(thick_slabs), T_CASE(thin_slabs), T_CASE(not_of_the_smallest), T_CASE(regret),
-       T_CASE(late_is_no_regret), T_CASE(refused))
+       T_CASE(thick_slabs), T_CASE(thin_slabs), T_CASE(again_after_filling_up),
+       T_CASE(not_of_the_smallest), T_CASE(regret), T_CASE(late_is_no_regret), T_CASE(refused))
