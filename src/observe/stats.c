@@ -146,17 +146,18 @@ static void add_up_classes(struct hk_stats *s)
 static void add_spans(hk_unit unit, hk_unit end, struct hk_stats *s)
 {
 	while (unit < end) {
-		uint32_t units = 1;
+		uint32_t word, units = 1;
 
 		if (unit % HK_SS_UNITS == 0 && hk_ss_of(unit) == NULL) {
 			unit += HK_SS_UNITS;
 			continue;
 		}
-		if (hk_word_id(atomic_load_explicit(&hk_page_map[unit], memory_order_acquire)) ==
-		    HK_KIND_SPAN) {
-			units = (uint32_t)hk_max(hk_span_units(hk_span_at(unit)), 1);
+		word = hk_page_word(unit);
+		if (hk_word_id(word) == HK_KIND_SPAN) {
+			units = hk_span_extent(unit);
 			s->sum.span_blocks++;
-			s->sum.spans += hk_span_usable(hk_span_at(unit));
+			s->sum.spans += units * HK_UNIT_BYTES;
+			s->sum.spans -= hk_word_is_hardened(word) ? hk_harden_tail() : 0;
 			s->sum.slack_most += (units / 9 + 1) * HK_UNIT_BYTES - 1;
 		}
 		unit += units;

@@ -30,6 +30,16 @@ static void mark_free(hk_unit unit, uint32_t units)
 		hk_page_set(unit + i, hk_word_kind(HK_KIND_FREE, 0));
 }
 
+uint32_t hk_span_extent(hk_unit unit)
+{
+	uint32_t units = 1;
+
+	while (unit + units < HK_MAP_UNITS &&
+	       hk_word_id(hk_page_word(unit + units)) == HK_KIND_SPAN_INSIDE)
+		units++;
+	return units;
+}
+
 struct hk_span *hk_span_around(hk_unit unit)
 {
 	while (hk_word_id(hk_page_word(unit)) == HK_KIND_SPAN_INSIDE)
@@ -63,6 +73,7 @@ void hk_span_harden(struct hk_span *s)
 {
 	hk_harden_seal(hk_arena_address(s->unit), hk_span_bytes(s));
 	atomic_store_explicit(&s->hardened, true, memory_order_relaxed);
+	hk_span_mark(s, true);
 }
 
 void hk_span_bury(struct hk_span *s, struct hk_offence where)

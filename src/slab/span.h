@@ -4,7 +4,8 @@
 #define HK_SLAB_SPAN_H
 /* BOX span - runs of units that are one large block each, and BigCache in front of the pool.
  * Owns:       struct hk_span; page-map words of spans; struct hk_bigcache.
- * Invariants: SP1 a live span's words are SPAN, then SPAN_INSIDE for its other units
+ * Invariants: SP1 a live span's words are SPAN, which says whether it is hardened, then SPAN_INSIDE
+ *                for its other units: a walk reads no record, which may be a slab's by then
  *             SP2 a cached span's first word is FREE | WAS_SPAN: a second free is seen at once
  *             SP3 the units in a BigCache are at most its limit
  *             SP4 a buried span's words are those of a cached one, and it is in no cache
@@ -26,7 +27,7 @@
 struct hk_span {
 	struct hk_span *next, *prev; /* spans of a first-class heap [lock of that heap] */
 	hk_unit unit;                /* [const] */
-	_Atomic uint32_t units;      /* [whoever owns the block writes, walks read, relaxed] */
+	_Atomic uint32_t units;      /* [whoever owns the block, relaxed] */
 	uint32_t owner;              /* id of a first-class heap, or 0 [const] */
 	_Atomic bool hardened;       /* it has a tail behind its usable bytes (harden.h) [const] */
 	bool guarded, dirty;         /* of a buried one [whoever buries it] */
@@ -57,17 +58,25 @@ HK_INLINE size_t hk_span_bytes(const struct hk_span *s)
 	return (size_t)hk_span_units(s) << HK_UNIT_SHIFT;
 }
 
-/* What the caller may write to. */
 HK_INLINE bool hk_span_is_hardened(const struct hk_span *s)
 {
 	return atomic_load_explicit(&((struct hk_span *)(uintptr_t)s)->hardened,
 				    memory_order_relaxed);
 }
+/* What the caller may write to. */
 HK_INLINE size_t hk_span_usable(const struct hk_span *s)
 {
 	return hk_span_bytes(s) - (hk_span_is_hardened(s) ? hk_harden_tail() : 0);
 }
 
+/* SP1: its first word while the program has it. */
+HK_INLINE uint32_t hk_span_live_word(const struct hk_span *s)
+{
+	return hk_word_kind(HK_KIND_SPAN, hk_span_is_hardened(s) ? HK_WORD_HARDENED : 0);
+}
+
+/* The units of a live span by the words alone, for walks: any thread, any moment. */
+uint32_t hk_span_extent(hk_unit unit);
 /* The span that a SPAN_INSIDE unit belongs to. */
 struct hk_span *hk_span_around(hk_unit unit);
 
@@ -79,7 +88,7 @@ struct hk_span *hk_span_take(uint32_t units, uint32_t align, bool want_zero, uin
  * on, and the caller's. */
 HK_INLINE bool hk_span_claim(const struct hk_span *s)
 {
-	uint32_t live = hk_word_kind(HK_KIND_SPAN, 0);
+	uint32_t live = hk_span_live_word(s);
 
 	HK_LINE_WRITE(span, &hk_page_map[s->unit]);
 	return atomic_compare_exchange_strong_explicit(&hk_page_map[s->unit], &live,
@@ -102,8 +111,7 @@ void hk_span_exhume(struct hk_span *s);
 /* SP1, SP2: the first word, by whether the program has it. */
 HK_INLINE void hk_span_mark(const struct hk_span *s, bool live)
 {
-	uint32_t word =
-		live ? hk_word_kind(HK_KIND_SPAN, 0) : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN);
+	uint32_t word = live ? hk_span_live_word(s) : hk_word_kind(HK_KIND_FREE, HK_WORD_WAS_SPAN);
 
 	HK_LINE_WRITE(map, &hk_page_map[s->unit]);
 	atomic_store_explicit(&hk_page_map[s->unit], word, memory_order_release);

@@ -49,7 +49,7 @@ static_assert((unsigned)HK_KINDS <= HK_FIRST_ID, "kinds and heap ids share a fie
 #define HK_WORD_MARK 8u
 
 /* Of a slab's word: its blocks are hardened. Such a slab is a direct heap's, so the word never meets
- * its owner's id in a thread's front. */
+ * its owner's id in a thread's front. Of a live span's: so is it. */
 #define HK_WORD_HARDENED 1u
 
 extern HK_HIDDEN _Atomic uint32_t hk_page_map[HK_MAP_UNITS];

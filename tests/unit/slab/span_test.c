@@ -23,6 +23,7 @@ static void check_live(const struct hk_span *s)
 {
 	t_check(hk_span_at(s->unit) == s);
 	t_equal(hk_page_word(s->unit), hk_word_kind(HK_KIND_SPAN, 0));
+	t_equal(hk_span_extent(s->unit), s->units);
 	for (hk_unit u = s->unit + 1; u < s->unit + s->units; u++) {
 		t_check_at(hk_page_word(u) == hk_word_kind(HK_KIND_SPAN_INSIDE, 0), u);
 		t_check_at(hk_span_around(u) == s, u);
