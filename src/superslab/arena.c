@@ -366,9 +366,13 @@ bool hk_arena_grow_huge(hk_unit *first)
 {
 	uint32_t got;
 
-	if (atomic_load_explicit(&arena.huge_misses, memory_order_relaxed) >= HUGE_MISSES ||
+	if (atomic_load_explicit(&arena.huge_misses, memory_order_relaxed) >= HUGE_MISSES)
+		return false;
+	/* the first SuperSlab comes in pieces, and so may one for which memory was scarce */
+	if (hk_arena_base == 0 || arena.next % HK_SS_UNITS != 0 ||
 	    !grow_first(HK_SS_UNITS, 0, first, &got))
 		return false;
+	hk_assert(*first % HK_SS_UNITS == 0 && got == HK_SS_UNITS);
 	hk_ss_of(*first)->dirty = ~0u;
 	hk_arena_note_touched(*first, HK_SS_BYTES);
 	return true;

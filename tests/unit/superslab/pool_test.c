@@ -472,6 +472,29 @@ static void huge_pages_for_units(void)
 	check();
 }
 
+/* The first SuperSlab is mapped in pieces, and so are others when memory is scarce: none of them becomes a
+ * huge page, and what is known of the units before stays true. */
+static void huge_pages_behind_a_piece(void)
+{
+	struct hk_run run;
+
+	t_equal(hk_option_set("HUGE_PAGES", "4M"), 0);
+	run = take(3, HK_WISH_ANY);
+	atomic_store(&hk_out, 4 * (int64_t)T_MiB);
+	for (unsigned i = 0; i < 3 * HK_SS_UNITS; i++)
+		take(1, HK_WISH_ANY);
+	t_check(hk_fake_counts().fault_huge >= 2);
+	give(run.unit, 3, 0);
+	hk_fake_fail_every(2);
+	for (unsigned i = 0; i < 9; i++) {
+		run = take(41, HK_WISH_ZERO);
+		for (unsigned j = 0; j < HK_SS_UNITS; j++)
+			take(1, HK_WISH_ANY);
+		give(run.unit, 41, 0);
+	}
+	t_check(hk_fake_counts().failed >= 2);
+}
+
 static unsigned asked_for(const char *from, uint64_t ns)
 {
 	unsigned before = hk_fake_counts().fault_huge;
@@ -501,5 +524,6 @@ U_MAIN(T_CASE(po1_split_and_coalesce), T_CASE(po3_held_units_do_not_join), T_CAS
        T_CASE(dirty_is_purged_longest_first), T_CASE(lazily_purged_is_not_zero),
        T_CASE(ar3_pages_are_counted), T_CASE(unmap), T_CASE(refusal_changes_nothing),
        T_CASE(short_of_memory_looks_at_all), T_CASE(windows_do_not_join),
-       T_CASE(huge_pages_for_units), T_CASE(huge_pages_that_do_not_come),
-       T_CASE(huge_pages_that_take_long), T_CASE(no_huge_pages_wanted))
+       T_CASE(huge_pages_for_units), T_CASE(huge_pages_behind_a_piece),
+       T_CASE(huge_pages_that_do_not_come), T_CASE(huge_pages_that_take_long),
+       T_CASE(no_huge_pages_wanted))
