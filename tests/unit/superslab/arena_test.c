@@ -146,7 +146,9 @@ static void windows(void)
 		t_check_at(t_aligned(hk_arena_address(g[i].first), HK_SS_BYTES), i);
 		mapped += g[i].units * HK_UNIT_BYTES;
 	}
-	t_equal(hk_fake_mapped(), mapped); /* the slack of the alignment is unmapped */
+	/* the slack of the alignment is unmapped, but for a page on each seam that was found */
+	t_check(hk_fake_mapped() - mapped <= 3 * hk_os_page());
+	t_check(hk_fake_mapped() == mapped || hk_arena_windows() == 2);
 	t_check(hk_arena_windows() == 1 || hk_arena_windows() == 2);
 	hk_fake_taken(0);
 	t_check(grow(8).first < HK_ARENA_UNITS); /* and back, when it can be had */
