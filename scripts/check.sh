@@ -29,6 +29,7 @@ check_format() {
 	list '*.c' '*.h' | xargs -r clang-format --dry-run --Werror
 	list '*.sh' .ci/run | xargs -r shellcheck
 	list 'docs/man/*.[1-9]' | xargs -r mandoc -T lint -W warning >&2
+	tools/options_doc.py --check
 }
 
 # The library's commands alone: unit tests compile its sources again, each in its own way.

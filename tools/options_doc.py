@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 # SPDX-FileCopyrightText: the hakmem authors
-"""Writes docs/options.md from src/base/options.def; with --check, only says whether it is so already."""
+"""Writes docs/options.md, and the values in docs/man/hakmem.7, from src/base/options.def; with --check,
+only says whether it is so already."""
 
 import csv
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "src" / "base" / "options.def"
 PAGE = ROOT / "docs" / "options.md"
+MAN = ROOT / "docs" / "man" / "hakmem.7"
 ROW = re.compile(r"^HK_OPTION(_WORDS|_LEGACY|)\((.*)\)$", re.M)
 PROFILES = ["speed", "balanced", "lean", "hardened"]
 HEAD = """# Options
@@ -81,15 +83,41 @@ def render():
     return HEAD + "".join(lines) + LEGACY + names
 
 
+def man_default(columns):
+    if len(set(columns)) == 1:
+        return columns[0]
+    return ", ".join(f"{column} in {profile}" for column, profile in zip(columns, PROFILES, strict=True))
+
+
+def render_man():
+    """The page as it is, with each option's values and defaults from the table."""
+    text = MAN.read_text()
+    options, words, _ = read_table()
+    for name, kind, low, high, *columns, _ in options:
+        own = words.get(name, [])
+        start = text.find(f".It Ev HAKMEM_{name}\n")
+        if start < 0:
+            sys.exit(f"docs/man/hakmem.7 has no HAKMEM_{name}")
+        end = min(i for i in (text.find("\n.It ", start), text.find("\n.El", start)) if i > 0)
+        entry = text[start:end]
+        shown = [show_value(kind, column, own) for column in columns]
+        if name != "PROFILE":  # which is the default is a constant of the build
+            entry = re.sub(r"(?m)^Default: .*$", f"Default: {man_default(shown)}.", entry)
+        if kind not in ("ENUM", "TEXT"):
+            entry = re.sub(r"(?m)^Values: .*$", f"Values: {show_range(kind, low, high, own)}.", entry)
+        text = text[:start] + entry + text[end:]
+    return text
+
+
 def main():
-    page = render()
-    if "--check" not in sys.argv:
-        PAGE.write_text(page)
-        return 0
-    if not PAGE.exists() or PAGE.read_text() != page:
-        print("docs/options.md is not what tools/options_doc.py writes: run it")
-        return 1
-    return 0
+    wanted = {PAGE: render(), MAN: render_man()}
+    bad = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    for path in bad:
+        if "--check" in sys.argv:
+            print(f"{path.relative_to(ROOT)} is not what tools/options_doc.py writes: run it")
+        else:
+            path.write_text(wanted[path])
+    return int("--check" in sys.argv and bool(bad))
 
 
 if __name__ == "__main__":

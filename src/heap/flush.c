@@ -129,13 +129,14 @@ void hk_heap_overflow(struct hk_heap *h, unsigned bin, const void *caller)
 	struct hk_heap_class *class = &h->class[bin];
 	struct hk_bin *b = &h->face.bin[bin];
 	uint32_t count = b->limit - b->room, flushed;
-	bool again = class->flushed && !class->refilled; /* the program only frees: less is kept */
+	bool again = class->overflows != 0; /* the program only frees: less is kept */
 
 	hk_lock_take(&h->lock);
 	hk_heap_adapt(h, bin, true);
 	class->refilled = false;
 	if ((int32_t)b->room < 0) {
 		class->flushed = true;
+		class->overflows++;
 		hk_heap_flush(h, bin, again ? b->limit / 8 : b->limit / 2, caller);
 		HK_TELE(heap, flush, 1);
 	}

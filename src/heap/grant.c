@@ -6,16 +6,22 @@
 
 /* A bin begins with this many bytes, at least one block. */
 #define FIRST_BYTES ((size_t)1024)
-/* The budget of a heap's bins: a quarter of what is out (docs/experiments/0003); or its share in
- * half of the bound, at least this much (docs/experiments/0013). */
+/* The budget of a heap's bins: a quarter of what is out (docs/experiments/0003) and its share in half of
+ * the bound (docs/experiments/0013, 0018), at least this much. */
 #define MIN_BUDGET (64 * HK_KiB)
-/* A bin that overflows twice in a row is worth less, but not less than this (docs/experiments/0007). */
+/* A bin that overflows so often in a row, and once more, is worth less, but not less than this: nobody takes
+ * from it. Where blocks come and go at random, two or three times in a row mean nothing
+ * (docs/experiments/0007, 0018). */
+#define IN_A_ROW    3
 #define LEAST_BYTES (16 * HK_KiB)
 /* A heap that had this much out is spent when nearly all of it has been freed: that it takes as much
  * again soon is no reason to keep some, and each block in a bin may keep a slab from going back
  * (docs/experiments/0011). */
 #define SPENT_PEAK  ((int64_t)(16 * HK_MiB))
 #define SPENT_SHARE 256
+/* One bin alone: a row of blocks this long is refilled seldom enough; and mistakes that are found when a block
+ * leaves the bin should not wait for longer. */
+#define MOST_BYTES (1 * HK_MiB)
 /* Refused grants between two looks for bins that idle (docs/experiments/0004). */
 #define REFUSALS 64u
 
@@ -24,7 +30,7 @@ static size_t budget(const struct hk_heap *h)
 	size_t out = h->out > 0 ? (size_t)h->out : 0;
 	size_t share = hk_option(HK_OPT_BOUND) / 2 / hk_max(hk_heaps_running(), 1);
 
-	return hk_min(hk_max(hk_max(out / 4, share), MIN_BUDGET), hk_option(HK_OPT_BIN_BYTES));
+	return hk_min(hk_max(out / 4 + share, MIN_BUDGET), hk_option(HK_OPT_BIN_BYTES));
 }
 
 /* H5: every change of a limit goes through here. */
@@ -71,10 +77,14 @@ static void note_refusal(struct hk_heap *h)
 /* `more` blocks, if the budget allows. */
 static void grow(struct hk_heap *h, unsigned bin, uint32_t more)
 {
+	uint32_t limit = h->face.bin[bin].limit + more;
+
+	if (limit * hk_class_size(bin) > MOST_BYTES)
+		return;
 	if (more * hk_class_size(bin) + h->granted > budget(h))
 		note_refusal(h);
 	else
-		set_limit(h, bin, h->face.bin[bin].limit + more);
+		set_limit(h, bin, limit);
 }
 
 /* Once for each time that it comes to that. */
@@ -117,8 +127,8 @@ void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow)
 	} else if (limit == 0) {
 		if (!overflow || !h->spent)
 			grow(h, bin, (uint32_t)hk_max(FIRST_BYTES / size, 1));
-	} else if (overflow && class->flushed && !class->refilled && bytes > LEAST_BYTES) {
-		halve(h, bin); /* the second in a row: the program wants none of them back */
+	} else if (overflow && class->overflows >= IN_A_ROW && bytes > LEAST_BYTES) {
+		halve(h, bin); /* the program wants none of them back */
 	} else if (overflow && h->granted > (may = budget(h))) { /* less is out than when granted */
 		if (bytes > may / 4)
 			halve(h, bin);

@@ -47,6 +47,7 @@ struct hk_slab_list {
 struct hk_heap_class {
 	struct hk_slab_list partial, full; /* [lock] */
 	bool refilled, flushed;            /* since the limit was last looked at [thread] */
+	uint32_t overflows;                /* since the last refill [thread] */
 };
 
 struct hk_warm_unit {
@@ -253,7 +254,7 @@ HK_INLINE void hk_heap_thaw(struct hk_heap *h)
 /* ---- Limits (grant.c). By the running thread, with the lock ----------------------------------- */
 
 /* After a refill or an overflow: twice as much, when the bin is refilled again before it overflows,
- * or both happens in turn; half of it, when the heap has more than its budget. */
+ * or both happens in turn; half of it, when it overflows in a row, or the heap has more than its budget. */
 void hk_heap_adapt(struct hk_heap *h, unsigned bin, bool overflow);
 /* No limit: the bin is empty. */
 void hk_heap_ungrant(struct hk_heap *h, unsigned bin);

@@ -53,6 +53,7 @@ bool hk_heap_refill(struct hk_heap *h, unsigned bin, struct hk_offence where)
 	want = h->class[bin].flushed ? b->limit / 2 : b->limit;
 	if (gather(h, bin, (uint32_t)hk_max(want, 1), &chain, where.caller) != 0) {
 		h->class[bin].refilled = true; /* a refusal earns no limit */
+		h->class[bin].overflows = 0;
 		h->spent = false;
 		hk_heap_count_out(h, (int64_t)(chain.count * hk_class_size(bin)));
 		hk_heap_note_blocks_out(h, chain.count);

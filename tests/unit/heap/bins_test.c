@@ -99,6 +99,37 @@ static void h5_limits_double_within_the_budget(void)
 	}
 }
 
+/* A thread that only frees: the fourth overflow in a row is the first that costs the bin its limit, which is
+ * not less than 16 KiB in the end. */
+static void h5_overflows_in_a_row(void)
+{
+	static void *p[4000];
+	const struct hk_bin *b = &hk_heap_here()->face.bin[hk_class_bin(1024)];
+	uint32_t limit, overflows = 0;
+
+	t_equal(hk_option_set("BIN_BYTES", "256K"), 0);
+	for (unsigned i = 0; i < 8; i++)
+		swing(1024, 600);
+	for (size_t i = 0; i < T_COUNT(p); i++)
+		p[i] = h_malloc(1024);
+	limit = b->limit;
+	t_check(limit >= 128);
+	for (size_t i = 0; i < T_COUNT(p); i++) {
+		uint32_t held = b->limit - b->room;
+
+		h_free(p[i]);
+		if (b->limit - b->room > held)
+			continue;
+		overflows++;
+		t_check_at(overflows > 3 ? b->limit == limit / 2 || limit <= 16 : b->limit >= limit,
+			   overflows);
+		limit = b->limit;
+	}
+	t_check(overflows > 8);
+	t_equal(b->limit, 16);
+	h_check();
+}
+
 /* A bin that is out of use gives its limit up to those that are refused one. */
 static void h5_idle_bins_give_up(void)
 {
@@ -375,6 +406,6 @@ static void trim_of_part_used_slabs(void)
 }
 
 U_MAIN(T_CASE(h2_h4_h5_random), T_CASE(h5_limits_double_within_the_budget),
-       T_CASE(h5_idle_bins_give_up), T_CASE(fixed_limit), T_CASE(flush_gives_the_colder_half),
-       T_CASE(zero_blocks), T_CASE(empty_slabs_go_back), T_CASE(damage_dies),
-       T_CASE(trim_of_part_used_slabs))
+       T_CASE(h5_overflows_in_a_row), T_CASE(h5_idle_bins_give_up), T_CASE(fixed_limit),
+       T_CASE(flush_gives_the_colder_half), T_CASE(zero_blocks), T_CASE(empty_slabs_go_back),
+       T_CASE(damage_dies), T_CASE(trim_of_part_used_slabs))
