@@ -10,6 +10,9 @@
 
 /* Account changes below this stay with the heap. */
 #define UNSAID_BYTES ((int64_t)(256 * HK_KiB))
+/* Of what was freed, less of it by a heap that has little left: many threads that have freed everything would
+ * look as if they still had a quarter of a MiB each. */
+#define UNSAID_FREED ((int64_t)(16 * HK_KiB))
 
 _Thread_local struct hk_front hk_front;
 struct hk_heap *_Atomic hk_heap_table[HK_MAX_HEAPS];
@@ -297,6 +300,8 @@ void hk_heap_count_out(struct hk_heap *h, int64_t bytes)
 {
 	h->out += bytes;
 	say(&h->out_unsaid, hk_out_add, bytes);
+	if (h->out_unsaid <= -UNSAID_FREED && h->out_unsaid <= -h->out)
+		say_now(&h->out_unsaid, hk_out_add);
 }
 
 void hk_heap_count_flying(struct hk_heap *h, int64_t bytes)
