@@ -79,9 +79,8 @@ static void grow(struct hk_heap *h, unsigned bin, uint32_t more)
 {
 	uint32_t limit = h->face.bin[bin].limit + more;
 
-	if (limit * hk_class_size(bin) > MOST_BYTES)
-		return;
-	if (more * hk_class_size(bin) + h->granted > budget(h))
+	if (limit * hk_class_size(bin) > MOST_BYTES ||
+	    more * hk_class_size(bin) + h->granted > budget(h))
 		note_refusal(h);
 	else
 		set_limit(h, bin, limit);
